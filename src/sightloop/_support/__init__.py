@@ -1,0 +1,1 @@
+"""Technical helpers without domain words: clock, atomic files, database."""

@@ -1,0 +1,1 @@
+"""Composition root: puts the parts of a server together and runs it."""

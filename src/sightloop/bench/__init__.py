@@ -1,0 +1,1 @@
+"""Measurements that print each figure beside its bound."""

@@ -1,0 +1,1 @@
+"""What users and Sightloop's own processes call to talk to a server."""

@@ -1,0 +1,1 @@
+"""The frozen settings of each process, resolved once."""

@@ -1,0 +1,1 @@
+"""Where releases lie: the content-addressed store."""

@@ -1,0 +1,1 @@
+"""Checks that give a verdict on a candidate before traffic sees it."""

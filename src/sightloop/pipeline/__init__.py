@@ -1,0 +1,1 @@
+"""From images to a proven release: step declaration, cache, engines."""

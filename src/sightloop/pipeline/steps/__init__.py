@@ -1,0 +1,1 @@
+"""The engine-free steps, one command each."""

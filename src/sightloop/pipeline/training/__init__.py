@@ -1,0 +1,1 @@
+"""Trainers behind one protocol, each in its own process."""

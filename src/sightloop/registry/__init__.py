@@ -1,0 +1,1 @@
+"""Tracking of runs and registry of releases, behind two protocols."""

@@ -1,0 +1,1 @@
+"""What a release is: identity, manifest, digest, signature, bundle, verdict."""

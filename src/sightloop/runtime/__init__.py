@@ -1,0 +1,1 @@
+"""Running a network: the Backend protocol, ONNX Runtime, the loaded release."""

@@ -1,0 +1,1 @@
+"""A running server: front, workers, slot, history, data plane and admin plane."""

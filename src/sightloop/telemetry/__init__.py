@@ -1,0 +1,1 @@
+"""Metric names with units and labels, and log events."""

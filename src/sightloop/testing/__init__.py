@@ -1,0 +1,1 @@
+"""Shipped test parts: tiny real detectors, camera and checker, contract kits."""

@@ -1,0 +1,1 @@
+"""Images, boxes, detections: the only pre- and postprocessing of the project."""
