@@ -30,6 +30,7 @@ MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
 MODEL_NAME = "model.onnx"
 CALIBRATION_FOLDER = "calibration"
+FRAMES_FOLDER = "calibration/frames"
 EXPECTED_NAME = "calibration/expected.json"
 
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")

@@ -1,0 +1,214 @@
+"""The content-addressed store of releases: one folder a release, named by its digest.
+
+Invariant: a folder named by a digest was verified before it got that name and is verified again
+each time it is handed out. A writer works in a `.tmp-` folder it holds a lock on; one killed
+midway leaves that folder alone, and `drop_unfinished` removes it once nobody holds the lock.
+Which of the releases may serve is not decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sightloop._support.files import TEMPORARY_PREFIX, sync_folder, sync_tree
+from sightloop.errors import BundleError, ReleaseNotFoundError
+from sightloop.release.bundle import Bundle, claimed_digest, copy_bundle, read_bundle, verify_bundle
+from sightloop.release.manifest import parse_semver
+from sightloop.release.signing import TrustStore
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+_SHOWN: Final = 8
+
+_log = logging.getLogger(__name__)
+
+
+class StoreEntry(NamedTuple):
+    """One release of the store, as its manifest names it."""
+
+    line: str
+    semver: str
+    digest: str
+
+
+class ReleaseStore:
+    """Releases below one folder. Any number of processes may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path_of(self, digest: str) -> Path:
+        """Where the release of this digest lies, if it is here.
+
+        Raises:
+            ReleaseNotFoundError: `digest` is no digest.
+        """
+        if _DIGEST.fullmatch(digest) is None:
+            raise ReleaseNotFoundError(
+                f"release digest: expected 64 hexadecimal digits, found {digest!r}"
+            )
+        return self.root / digest
+
+    def add(self, bundle_folder: Path, trust: TrustStore) -> Bundle:
+        """Copy a bundle in, verified; the copy is what the caller gets and may run.
+
+        A release that is here already is verified again, source and copy, and not copied.
+
+        Raises:
+            BundleError: The source is not to be believed, or the copy here is damaged; nothing
+                of a refused source stays.
+        """
+        if self._is_inside(bundle_folder):
+            return verify_bundle(bundle_folder, trust)
+        if self.path_of(claimed_digest(bundle_folder)).is_dir():
+            digest = verify_bundle(bundle_folder, trust).digest
+        else:
+            with self._temporary() as temporary:
+                digest = copy_bundle(bundle_folder, temporary, trust).digest
+                self._publish(temporary, self.path_of(digest))
+        return self.get(digest, trust)
+
+    def _is_inside(self, folder: Path) -> bool:
+        resolved = folder.resolve()
+        named = _DIGEST.fullmatch(resolved.name) is not None
+        return named and resolved.parent == self.root.resolve()
+
+    @staticmethod
+    def _publish(temporary: Path, final: Path) -> None:
+        for path in temporary.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o444)
+        temporary.chmod(0o755)
+        sync_tree(temporary)
+        try:
+            os.rename(temporary, final)
+        except OSError as error:
+            # Another process published the same content first; the caller verifies that one.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        sync_folder(final.parent)
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Give a new `.tmp-` folder under this process's lock; what is left of it goes."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self.root))
+            with contextlib.suppress(FileNotFoundError):
+                handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if path.exists():
+                    break
+                os.close(handle)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(handle)
+
+    def get(self, digest: str, trust: TrustStore) -> Bundle:
+        """Give a release, verified again.
+
+        Raises:
+            ReleaseNotFoundError: It is not here.
+            BundleError: It is damaged, or its signer is no longer trusted.
+        """
+        folder = self.path_of(digest)
+        if not folder.is_dir():
+            raise ReleaseNotFoundError(
+                f"release {digest[:12]}: expected in {self.root}, found none; "
+                "`sightloop release show` lists what a folder holds"
+            )
+        bundle = verify_bundle(folder, trust)
+        if bundle.digest != digest:
+            raise BundleError(
+                f"{folder}: expected the release its name says, found {bundle.digest[:12]}; "
+                "remove the folder and add the release again",
+                "digest_mismatch",
+            )
+        return bundle
+
+    def entries(self) -> tuple[StoreEntry, ...]:
+        """What is here by line, then semver, as the manifests say. A damaged one is logged."""
+        if not self.root.is_dir():
+            return ()
+        found = []
+        for folder in self.root.iterdir():
+            if _DIGEST.fullmatch(folder.name) is None:
+                continue
+            try:
+                bundle = read_bundle(folder)
+            except BundleError as error:
+                _log.warning(
+                    "release_damaged", extra={"folder": str(folder), "reason": error.reason}
+                )
+                continue
+            if bundle.digest == folder.name:
+                manifest = bundle.manifest
+                found.append(StoreEntry(manifest.line, manifest.semver, bundle.digest))
+            else:
+                _log.warning(
+                    "release_damaged", extra={"folder": str(folder), "reason": "digest_mismatch"}
+                )
+        return tuple(sorted(found, key=lambda entry: (entry[0], parse_semver(entry[1]), entry[2])))
+
+    def find(self, line: str, semver_or_digest: str) -> str:
+        """Give the digest of the one release of `line` with this semver or digest prefix.
+
+        Args:
+            line: The model line.
+            semver_or_digest: `1.4.0`, or 6 to 64 hexadecimal digits.
+
+        Raises:
+            ReleaseNotFoundError: None (release_not_found), or several (release_ambiguous).
+        """
+        mine = [entry for entry in self.entries() if entry.line == line]
+        found = [entry for entry in mine if entry.semver == semver_or_digest]
+        if not found and _DIGEST_PREFIX.fullmatch(semver_or_digest):
+            found = [entry for entry in mine if entry.digest.startswith(semver_or_digest)]
+        if len(found) == 1:
+            return found[0].digest
+        if found:
+            digests = ", ".join(entry.digest[:12] for entry in found[:_SHOWN])
+            raise ReleaseNotFoundError(
+                f"line {line}: {semver_or_digest!r} names {len(found)} releases: {digests}; "
+                "name one by its digest",
+                "release_ambiguous",
+            )
+        known = ", ".join(f"{entry.semver} ({entry.digest[:12]})" for entry in mine[-_SHOWN:])
+        raise ReleaseNotFoundError(
+            f"line {line}: expected a release {semver_or_digest!r} in {self.root}, found "
+            f"{known or 'no release of this line'}; give its semver or 6 or more digits of its "
+            "digest"
+        )
+
+    def drop_unfinished(self) -> int:
+        """Remove what interrupted writers left; one at work is left alone. Returns how many."""
+        if not self.root.is_dir():
+            return 0
+        return sum(map(_drop_if_abandoned, self.root.glob(f"{TEMPORARY_PREFIX}*")))
+
+
+def _drop_if_abandoned(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+        return True
+    finally:
+        os.close(handle)
