@@ -26,13 +26,15 @@
     │   ├── TransitionError        a lifecycle step that the table does not allow
     │   ├── WorkerDiedError        the worker process ended with the request
     │   ├── FrameKillsWorkerError  this frame has killed two workers
-    │   └── OverloadedError        no room in the queue
+    │   ├── OverloadedError        no room in the queue
+    │   └── RefusedAtStartError    a gate refused a line's first release
     ├── RegistryError              tracking and model registry
     │   └── VersionExistsError     this semver is taken by other content
     ├── PipelineError              a pipeline run
     │   ├── GraphInvalidError      the declaration does not fit together
     │   ├── StepFailedError        a step ended with an error
-    │   └── TrainerError           the trainer's process failed
+    │   ├── TrainerError           the trainer's process failed
+    │   └── ReleaseRefusedError    a gate said no at the end of a run
     └── ClientError                talking to a server
         ├── ServerUnreachableError nobody answers at the address
         └── ServerRefusedError     the server answered with an error
@@ -226,6 +228,25 @@ class OverloadedError(ServingError):
     retryable = True
 
 
+class RefusedAtStartError(ServingError):
+    """A line's first release was refused by a gate.
+
+    Attributes:
+        outcome: The order's outcome with its verdicts, as JSON values.
+    """
+
+    default_reason = "release_refused"
+
+    def __init__(
+        self,
+        message: str,
+        outcome: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.args = (message, outcome)
+        self.outcome = outcome or {}
+
+
 class RegistryError(SightloopError):
     """Tracking or the model registry failed."""
 
@@ -260,6 +281,12 @@ class TrainerError(PipelineError):
     """The trainer's process failed."""
 
     default_reason = "trainer_failed"
+
+
+class ReleaseRefusedError(PipelineError):
+    """A gate said no to what the run made; the verdict says why. Nothing was registered."""
+
+    default_reason = "release_refused"
 
 
 class ClientError(SightloopError):

@@ -1,0 +1,316 @@
+"""A server's composition root: workspace, zygote, lines, REST, and how they start and stop.
+
+Order of start: lock, socket (so that a port in use fails first), zygote, lines (each proves or
+restores its champion), then requests. Order of stop: no new requests, open ones answered, workers
+ended, zygote ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import gc
+import hashlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from sightloop._support.clock import Clock
+from sightloop._support.database import open_sqlite
+from sightloop._support.files import write_bytes_atomic
+from sightloop.config.serving import ServingConfig
+from sightloop.config.workspace import Workspace
+from sightloop.distribution.store import ReleaseStore
+from sightloop.errors import (
+    ConfigError,
+    PortInUseError,
+    RefusedAtStartError,
+    ReleaseNotFoundError,
+    ServingError,
+    WorkspaceError,
+)
+from sightloop.release.bundle import read_bundle
+from sightloop.serving.adminplane import AdminPlane
+from sightloop.serving.dataplane import DataPlane
+from sightloop.serving.history import HistoryStore
+from sightloop.serving.line import LineParts, ServedLine
+from sightloop.serving.order import Order
+from sightloop.serving.records import LineHistory
+from sightloop.serving.rest import build_rest
+from sightloop.serving.update import LineOrders
+from sightloop.serving.workers import Worker
+from sightloop.serving.zygote import Zygote
+from sightloop.telemetry.events import emit
+from sightloop.telemetry.metrics import ServingMetrics
+
+_DRAIN_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """What to serve, and from where.
+
+    Attributes:
+        releases: Folders of the first releases, for lines without a history.
+        trust_files: Trusted public keys besides the workspace's.
+        environment: Environment that the zygote inherits.
+    """
+
+    workspace: Workspace
+    config: ServingConfig
+    releases: tuple[Path, ...]
+    trust_files: tuple[Path, ...]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a server says of itself when it is ready."""
+
+    url: str
+    pid: int
+    champions: dict[str, dict[str, str]]
+    notes: tuple[str, ...]
+
+
+def run_server(spec: ServerSpec, *, clock: Clock, on_ready: Callable[[Serving], None]) -> None:
+    """Serve until SIGINT or SIGTERM; returns after the drain.
+
+    Raises:
+        PortInUseError, WorkspaceError, ReleaseNotFoundError, RefusedAtStartError.
+    """
+    with (
+        _locked(spec.workspace),
+        contextlib.closing(_listen(spec.config)) as listener,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(spec, listener, clock, on_ready))
+
+
+@contextlib.contextmanager
+def _locked(workspace: Workspace) -> Iterator[None]:
+    """One server a workspace: two would write one history."""
+    path = workspace.root / "serving.lock"
+    with open(path, "a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WorkspaceError(
+                f"workspace {workspace.root}: expected no other server on it, found one; stop it "
+                "or name another workspace with --workspace",
+                "workspace_in_use",
+            ) from error
+        yield
+
+
+def _listen(config: ServingConfig) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUseError(
+                f"port {config.port} on {config.host}: expected it free, found another process "
+                "listening; stop that one or choose another with --port (0 takes a free one)"
+            ) from error
+        raise ConfigError(
+            f"address {config.host}:{config.port}: expected one of this machine, found: "
+            f"{error.strerror}; choose another with --host and --port",
+            "address_invalid",
+        ) from error
+    listener.listen(1024)
+    return listener
+
+
+async def _serve(
+    spec: ServerSpec,
+    listener: socket.socket,
+    clock: Clock,
+    on_ready: Callable[[Serving], None],
+) -> None:
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+    history = HistoryStore(open_sqlite(spec.workspace.serving_database))
+    spawner = _Spawner(spec)
+    lines: dict[str, ServedLine] = {}
+    try:
+        await spawner.start()
+        metrics = ServingMetrics()
+        store = ReleaseStore(spec.workspace.releases)
+        store.drop_unfinished()
+        sources = _sources(spec, history)
+        for name in sources:
+            log = LineHistory(name, store=history, executor=executor, clock=clock)
+            parts = _parts(spec, name, log, metrics, clock, spawner, store)
+            lines[name] = ServedLine(parts)
+        orders = {name: LineOrders(line) for name, line in lines.items()}
+        notes = [await _start_line(orders[name], sources[name]) for name in sources]
+        data = DataPlane(lines, metrics=metrics, clock=clock)
+        admin = AdminPlane(lines, orders)
+        app = build_rest(
+            data,
+            admin,
+            metrics=metrics,
+            body_bytes_max=spec.config.body_bytes_max,
+            version=version("sightloop"),
+        )
+        await _answer_requests(app, listener, lambda: on_ready(_serving(listener, lines, notes)))
+    finally:
+        for line in lines.values():
+            await line.close()
+        await spawner.close()
+        executor.shutdown()
+        history.close()
+        emit("server_stopped")
+
+
+async def _answer_requests(
+    app: Callable[..., object], listener: socket.socket, on_ready: Callable[[], None]
+) -> None:
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_DRAIN_S,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    gc.collect()
+    gc.freeze()  # start-up objects live as long as the server: keep them out of collections
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        on_ready()
+    await task
+
+
+def _sources(spec: ServerSpec, history: HistoryStore) -> dict[str, Path | None]:
+    """Which lines to serve: those of the history, and those of the named releases."""
+    sources: dict[str, Path | None] = dict.fromkeys(history.lines())
+    for folder in spec.releases:
+        sources[read_bundle(folder).manifest.line] = folder
+    if not sources:
+        raise ReleaseNotFoundError(
+            f"workspace {spec.workspace.root}: expected a line with a history or --release, found "
+            "neither; name a release with `sightloop serve --release FOLDER`"
+        )
+    return sources
+
+
+async def _start_line(orders: LineOrders, source: Path | None) -> str | None:
+    outcome = await orders.start(source)
+    if outcome is None:
+        return None if source is None else f"--release {source} not used: history goes on"
+    if outcome.refusal is not None:
+        raise RefusedAtStartError(
+            f"release {source}: refused by gate {outcome.refusal.gate} "
+            f"({outcome.refusal.reason}): {outcome.refusal.message}",
+            outcome.as_dict(),
+        )
+    return None
+
+
+def _serving(
+    listener: socket.socket, lines: dict[str, ServedLine], notes: Sequence[str | None]
+) -> Serving:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    champions = {}
+    for name, line in lines.items():
+        champion = line.slot.table.champion
+        if champion is not None and champion.release is not None:
+            champions[name] = champion.release.as_dict()
+    return Serving(
+        url=f"http://{shown}:{port}",
+        pid=os.getpid(),
+        champions=champions,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _parts(
+    spec: ServerSpec,
+    name: str,
+    log: LineHistory,
+    metrics: ServingMetrics,
+    clock: Clock,
+    spawner: _Spawner,
+    store: ReleaseStore,
+) -> LineParts:
+    config = spec.config
+    frames = spec.workspace.root / "frames"
+
+    def keep_frame(image: bytes) -> None:
+        path = frames / f"{hashlib.sha256(image).hexdigest()}.bin"
+        write_bytes_atomic(path, image)
+        emit("frame_kept", line=name, path=str(path))
+
+    return LineParts(
+        name=name,
+        config=config,
+        history=log,
+        metrics=metrics,
+        clock=clock,
+        spawn=spawner.spawn,
+        release_path=store.path_of,
+        keep_frame=keep_frame,
+        order=Order(
+            line=name,
+            source="",
+            store=str(spec.workspace.releases),
+            trust_folder=str(spec.workspace.keys),
+            trust_files=tuple(str(path) for path in spec.trust_files),
+            latency_ratio_max=config.latency_ratio_max,
+            threads=config.threads,
+            pixels_max=config.pixels_max,
+        ),
+    )
+
+
+class _Spawner:
+    """Forks workers off the zygote, and starts another zygote when that one is gone."""
+
+    def __init__(self, spec: ServerSpec) -> None:
+        self._environment = spec.environment
+        self._pending_max = spec.config.pending_max
+        self._zygote: Zygote | None = None
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        self._zygote = await asyncio.to_thread(Zygote, environment=self._environment)
+
+    async def spawn(self, on_death: Callable[[Worker], None]) -> Worker:
+        async with self._lock:
+            pid, connection = await self._fork()
+        worker = Worker(pid, connection, pending_max=self._pending_max)
+        await worker.connect(on_death)
+        return worker
+
+    def _fork(self) -> Awaitable[tuple[int, socket.socket]]:
+        return asyncio.to_thread(self._fork_or_restart)
+
+    def _fork_or_restart(self) -> tuple[int, socket.socket]:
+        assert self._zygote is not None, "start() comes first"
+        try:
+            return self._zygote.fork_worker()
+        except ServingError:
+            emit("zygote_restarted", pid=self._zygote.pid)
+            self._zygote.close()
+            self._zygote = Zygote(environment=self._environment)
+            return self._zygote.fork_worker()
+
+    async def close(self) -> None:
+        if self._zygote is not None:
+            await asyncio.to_thread(self._zygote.close)

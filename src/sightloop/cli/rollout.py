@@ -1,0 +1,121 @@
+"""`sightloop rollout`: order and look at updates of a running server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sightloop.client.http_client import Client
+
+app = typer.Typer(help="Replace the release of a running server, or go back.", no_args_is_help=True)
+
+Line = Annotated[str, typer.Argument(help="Model line.")]
+Url = Annotated[str, typer.Option(help="The server.")]
+Workspace = Annotated[Path, typer.Option(help="Folder of everything local.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_URL = "http://127.0.0.1:8080"
+_WORKSPACE = Path(".sightloop")
+EXIT_REFUSED = 3
+
+
+@app.command()
+def start(
+    line: Line,
+    release: Annotated[str, typer.Argument(help="Bundle's folder, semver or digest.")],
+    url: Url = _URL,
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Prove RELEASE beside the running one and switch to it if every gate passes."""
+    from sightloop.app.locate import locate_release
+    from sightloop.config.workspace import open_workspace
+
+    bundle = locate_release(open_workspace(workspace), release, line=line)
+    with _client(url) as client:
+        outcome = client.update(line, bundle=bundle)
+    _end(outcome, json_)
+
+
+@app.command()
+def rollback(
+    line: Line,
+    to: Annotated[
+        str | None, typer.Option(help="Digest of the history; the previous otherwise.")
+    ] = None,
+    url: Url = _URL,
+    json_: Json = False,
+) -> None:
+    """Return to the previous release at once; a second rollback undoes the first."""
+    with _client(url) as client:
+        outcome = client.rollback(line, digest=to)
+    _end(outcome, json_)
+
+
+@app.command()
+def status(line: Line, url: Url = _URL, json_: Json = False) -> None:
+    """Show who serves, who is kept for rollback, who is on trial."""
+    with _client(url) as client:
+        value = client.status(line)
+    if json_:
+        print(json.dumps(value))
+        return
+    print(f"line {line}{'  DEGRADED' if value['degraded'] else ''}")
+    for role in ("champion", "previous", "candidate"):
+        print(f"  {role:<10}{_worker(value[role])}")
+    print(f"  {'standby':<10}{'pid ' + str(value['standby']['pid']) if value['standby'] else '-'}")
+
+
+@app.command()
+def history(line: Line, url: Url = _URL, json_: Json = False) -> None:
+    """Show every switch and refusal, oldest first."""
+    with _client(url) as client:
+        events = client.history(line)
+    if json_:
+        print(json.dumps(events))
+        return
+    for event in events:
+        release = event["release"]
+        name = f"{release['semver']} {release['digest'][:12]}" if release else "-"
+        print(f"{event['at']}  {event['action']:<10}{name:<24}{event['reason']}")
+
+
+def _client(url: str) -> Client:
+    from sightloop.client.http_client import Client
+
+    return Client(url)
+
+
+def _worker(worker: dict[str, Any] | None) -> str:
+    if worker is None:
+        return "-"
+    release = worker["release"]
+    name = f"{release['semver']} ({release['digest'][:12]})" if release else "(not read yet)"
+    return f"{name}  {worker['state']}  pid {worker['pid']}" + ("" if worker["alive"] else "  DEAD")
+
+
+def _end(outcome: dict[str, Any], as_json: bool) -> None:
+    """Print how an order ended; exit 3 when it was refused."""
+    if as_json:
+        print(json.dumps(outcome))
+    else:
+        _print_outcome(outcome)
+    if outcome["state"] != "ACTIVE":
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _print_outcome(outcome: dict[str, Any]) -> None:
+    for verdict in outcome["verdicts"]:
+        print(f"  {verdict['gate']:<10} {verdict['outcome']:<13}{verdict['message']}")
+    release = outcome["release"]
+    name = f"{release['semver']} ({release['digest'][:12]})" if release else "the candidate"
+    if outcome["state"] == "ACTIVE":
+        print(f"{name} serves; {outcome['action']} took {outcome['seconds']:.3f} s")
+    else:
+        refused = outcome["refused"]
+        print(f"{name} REFUSED by gate {refused['gate']} [{refused['reason']}]; nothing changed")
+    if outcome["warning"]:
+        print(f"warning: {outcome['warning']}")

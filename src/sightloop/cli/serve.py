@@ -1,0 +1,76 @@
+"""`sightloop serve`: run a server until it is told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sightloop.app.server import Serving
+
+
+def serve(
+    release: Annotated[
+        list[str] | None,
+        typer.Option(help="First release of a line: a bundle's folder or LINE@SEMVER."),
+    ] = None,
+    workspace: Annotated[Path, typer.Option(help="Folder of everything local.")] = Path(
+        ".sightloop"
+    ),
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of a worker's network.")] = None,
+    trust: Annotated[
+        list[Path] | None, typer.Option(help="Public key to trust besides the workspace's.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file with a table [serve].")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Say readiness as one JSON line.")] = False,
+) -> None:
+    """Serve releases over HTTP; each update is proven before it answers.
+
+    A line that has served before comes back with the champion of its history.
+    """
+    from sightloop._support.clock import SystemClock, utc_text
+    from sightloop.app.locate import locate_release
+    from sightloop.app.server import ServerSpec, run_server
+    from sightloop.config.environment import inherited_environment
+    from sightloop.config.serving import load_serving_config
+    from sightloop.config.workspace import open_workspace
+    from sightloop.telemetry.events import json_sink, set_sink
+
+    clock = SystemClock()
+    set_sink(json_sink(lambda: utc_text(clock.wall_s())))
+    flags = {"host": host, "port": port, "threads": threads}
+    settings = load_serving_config(file=_settings_file(config), flags=flags)
+    opened = open_workspace(workspace)
+    spec = ServerSpec(
+        workspace=opened,
+        config=settings,
+        releases=tuple(locate_release(opened, text) for text in release or ()),
+        trust_files=tuple(path.resolve() for path in trust or ()),
+        environment=inherited_environment(),
+    )
+    run_server(spec, clock=clock, on_ready=_say_json if json_ else _say)
+
+
+def _settings_file(named: Path | None) -> Path | None:
+    default = Path("sightloop.toml")
+    return named or (default if default.is_file() else None)
+
+
+def _say_json(serving: Serving) -> None:
+    import json
+
+    value = {"event": "serving", "url": serving.url, "pid": serving.pid}
+    print(json.dumps({**value, "champions": serving.champions}), flush=True)
+
+
+def _say(serving: Serving) -> None:
+    print(f"serving at {serving.url}  (ctrl-C ends; docs at {serving.url}/docs)")
+    for name, champion in serving.champions.items():
+        print(f"  line {name}: {champion['semver']} ({champion['digest'][:12]})")
+    for note in serving.notes:
+        print(f"  note: {note}")
+    print(f"  try: curl --data-binary @IMAGE.jpg {serving.url}/v1/detect", flush=True)

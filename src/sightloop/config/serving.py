@@ -1,0 +1,93 @@
+"""Settings of a serving process: default < sightloop.toml < SIGHTLOOP_* < flag."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sightloop.errors import ConfigError
+
+_PREFIX = "SIGHTLOOP_SERVE_"
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ServingConfig(BaseModel):
+    """The frozen settings of one server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Intra-op threads of a worker."""
+    body_bytes_max: Annotated[int, Field(ge=1024)] = 32 << 20
+    """Largest request body."""
+    pixels_max: Annotated[int, Field(ge=1024)] = 50_000_000
+    """Largest image, width times height, read from its header before it is decoded."""
+    pending_max: Annotated[int, Field(ge=1)] = 64
+    """Requests that may wait for a line's worker; one more is refused at once."""
+    request_timeout_s: Positive = 10.0
+    """How long a request may wait for its answer, recovery of a dead worker included."""
+    candidate_timeout_s: Positive = 120.0
+    """How long a candidate may take from the order to READY before it is killed."""
+    start_timeout_s: Positive = 120.0
+    """How long the first release of a line may take to answer."""
+    standby_delay_s: Annotated[float, Field(ge=0)] = 0.3
+    """Pause after a switch before the next standby is forked: keeps the fork off the frames."""
+    retire_delay_s: Annotated[float, Field(ge=0)] = 0.5
+    """Pause between a release's last lease and the end of its worker."""
+    stop_timeout_s: Positive = 5.0
+    """How long a worker may take to end when told to, before it is killed."""
+    latency_ratio_max: Positive = 1.5
+    """Largest CPU time per frame of a candidate, as a multiple of the champion's."""
+
+
+def load_serving_config(
+    *, file: Path | None, flags: Mapping[str, object], environment: Mapping[str, str] | None = None
+) -> ServingConfig:
+    """Resolve the settings once.
+
+    Args:
+        file: A `sightloop.toml`; its table `[serve]` counts. None: no file.
+        flags: What the command line set; None values do not count.
+        environment: Stands for the process's environment in tests.
+
+    Raises:
+        ConfigError: Unreadable file, unknown key, impossible value.
+    """
+    values: dict[str, object] = {}
+    if file is not None:
+        values.update(_read_table(file))
+    for name, text in (os.environ if environment is None else environment).items():
+        if name.startswith(_PREFIX):
+            values[name.removeprefix(_PREFIX).lower()] = text
+    values.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        return ServingConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"setting serve.{key}: {first['msg']}, found {first.get('input')!r}; "
+            "see docs/reference/config.md"
+        ) from error
+
+
+def _read_table(file: Path) -> dict[str, object]:
+    try:
+        with open(file, "rb") as stream:
+            table = tomllib.load(stream).get("serve", {})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"settings file {file}: expected readable TOML, found: {error}"
+        ) from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"settings file {file}: expected a table [serve], found {table!r}")
+    return dict(table)

@@ -1,0 +1,81 @@
+"""The data plane: an image in, a worker's answer out. Knows no HTTP; REST and gRPC sit above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sightloop._support.clock import Clock
+from sightloop.errors import ImageError, LineNotFoundError, SightloopError
+from sightloop.serving.line import ServedLine
+from sightloop.serving.workers import Reply
+from sightloop.telemetry.metrics import ServingMetrics
+
+
+class DataPlane:
+    """Finds the line of a request, asks it, counts the outcome."""
+
+    def __init__(
+        self, lines: Mapping[str, ServedLine], *, metrics: ServingMetrics, clock: Clock
+    ) -> None:
+        self._lines = lines
+        self._metrics = metrics
+        self._clock = clock
+
+    @property
+    def ready(self) -> bool:
+        """Whether every line has somebody who answers."""
+        return bool(self._lines) and all(
+            line.slot.table.answering is not None for line in self._lines.values()
+        )
+
+    async def detect(self, line_name: str | None, image: bytes) -> Reply:
+        """Answer one image.
+
+        Args:
+            line_name: The model line; None takes the only one.
+            image: JPEG or PNG bytes.
+
+        Returns:
+            The worker's reply: its status and JSON body.
+
+        Raises:
+            LineNotFoundError: No such line, or several and none named.
+            ImageError: Nothing was sent.
+            ServingError: Nobody could answer.
+        """
+        line = self._line(line_name)
+        name = line.parts.name
+        began_s = self._clock.monotonic_s()
+        pending = self._metrics.pending.labels(name)
+        pending.inc()
+        try:
+            if not image:
+                raise ImageError(
+                    "request body: expected a JPEG or PNG image, found nothing", "image_empty"
+                )
+            reply = await line.detect(image)
+        except SightloopError as error:
+            self._metrics.requests.labels(name, error.reason).inc()
+            raise
+        finally:
+            pending.dec()
+        self._metrics.requests.labels(name, _outcome(reply)).inc()
+        self._metrics.latency.labels(name).observe(self._clock.monotonic_s() - began_s)
+        return reply
+
+    def _line(self, name: str | None) -> ServedLine:
+        if name is None and len(self._lines) == 1:
+            return next(iter(self._lines.values()))
+        line = self._lines.get(name or "")
+        if line is None:
+            raise LineNotFoundError(
+                f"line {name or '(none named)'}: expected one of "
+                f"{', '.join(sorted(self._lines))}; name it with ?line="
+            )
+        return line
+
+
+def _outcome(reply: Reply) -> str:
+    if reply.status == 200:
+        return "ok"
+    return "input_refused" if reply.status < 500 else "worker_error"

@@ -1,0 +1,265 @@
+"""One model line on a server: its data path, and the recovery of workers that die.
+
+The read path takes the slot's table once per request, without a lock. Orders (update, rollback,
+start) are in `update.py`; both act on the same slot, on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightloop._support.clock import Clock
+from sightloop.config.serving import ServingConfig
+from sightloop.errors import FrameKillsWorkerError, ReleaseNotReadyError, WorkerDiedError
+from sightloop.serving.history import Action, ReleaseId
+from sightloop.serving.lifecycle import ReleaseState
+from sightloop.serving.order import Order
+from sightloop.serving.records import LineHistory
+from sightloop.serving.slot import RoutingTable, Slot, reloaded
+from sightloop.serving.standby import Standby
+from sightloop.serving.workers import ON_FRAME, Reply, Worker
+from sightloop.telemetry.events import emit
+from sightloop.telemetry.metrics import ServingMetrics
+
+_RELOAD_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+_KILLS_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LineParts:
+    """What a line is built from."""
+
+    name: str
+    config: ServingConfig
+    history: LineHistory
+    metrics: ServingMetrics
+    clock: Clock
+    spawn: Callable[[Callable[[Worker], None]], Awaitable[Worker]]
+    release_path: Callable[[str], Path]
+    order: Order
+    """Template: everything but source, champion and history."""
+    keep_frame: Callable[[bytes], None]
+    """Where a frame that has killed two workers is put for analysis."""
+
+
+class ServedLine:
+    """Answers the requests of one line and keeps its workers alive."""
+
+    def __init__(self, parts: LineParts) -> None:
+        self.parts = parts
+        self.slot = Slot()
+        self.standby = Standby(self._spawn)
+        self.candidate: Worker | None = None
+        self._changed = asyncio.Event()
+        self._workers: set[Worker] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def detect(self, image: bytes) -> Reply:
+        """Answer one image by the champion, or by the previous while the champion is dead.
+
+        Raises:
+            FrameKillsWorkerError: Two workers died on this image; it is kept and not retried.
+            ReleaseNotReadyError: Nobody could answer in time.
+            OverloadedError: The queue is full.
+        """
+        deadline_s = self.parts.clock.monotonic_s() + self.parts.config.request_timeout_s
+        kills = 0
+        while True:
+            worker = await self._answering(deadline_s)
+            try:
+                return await self._ask(worker, image, deadline_s)
+            except WorkerDiedError as error:
+                kills += error.reason == ON_FRAME
+            if kills >= _KILLS_MAX:
+                self.parts.keep_frame(image)
+                raise FrameKillsWorkerError(
+                    f"two workers of line {self.parts.name} ended on this image; it is kept in "
+                    "the workspace under frames/ and not tried again"
+                )
+
+    async def _ask(self, worker: Worker, image: bytes, deadline_s: float) -> Reply:
+        left_s = max(0.0, deadline_s - self.parts.clock.monotonic_s())
+        try:
+            return await asyncio.wait_for(worker.detect(image), left_s)
+        except TimeoutError:
+            emit("worker_hangs", line=self.parts.name, pid=worker.pid)
+            worker.kill()
+            raise ReleaseNotReadyError(
+                f"line {self.parts.name}: no answer within "
+                f"{self.parts.config.request_timeout_s:g} s; its worker is replaced"
+            ) from None
+
+    async def _answering(self, deadline_s: float) -> Worker:
+        while (worker := self.slot.table.answering) is None:
+            self._changed.clear()
+            left_s = deadline_s - self.parts.clock.monotonic_s()
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(0.0, left_s))
+            except TimeoutError:
+                raise ReleaseNotReadyError(
+                    f"line {self.parts.name}: expected a live worker, found none; "
+                    "see `sightloop rollout status`"
+                ) from None
+        return worker
+
+    def switch(self, table: RoutingTable) -> None:
+        """Make `table` current; wakes who waits for a worker and states the roles."""
+        self.slot.switch(table)
+        self._changed.set()
+        roles = {
+            role: (worker.release.semver, worker.release.digest)
+            for role, worker in (("champion", table.champion), ("previous", table.previous))
+            if worker is not None and worker.release is not None
+        }
+        self.parts.metrics.set_roles(self.parts.name, roles)
+        champion = table.champion
+        degraded = champion is None or not champion.alive
+        self.parts.metrics.degraded.labels(self.parts.name).set(degraded)
+
+    def order_for(self, source: Path, *, gated: bool) -> Order:
+        """The order that makes a standby the worker of the bundle at `source`."""
+        record = self.parts.history.record
+        template = self.parts.order
+        return Order(
+            line=template.line,
+            source=str(source),
+            store=template.store,
+            trust_folder=template.trust_folder,
+            trust_files=template.trust_files,
+            gated=gated,
+            champion_digest=record.champion.digest if record.champion else None,
+            accepted_digests=tuple(release.digest for release in record.accepted),
+            highest_semver=record.highest_semver,
+            latency_ratio_max=template.latency_ratio_max,
+            threads=template.threads,
+            pixels_max=template.pixels_max,
+        )
+
+    async def load_again(self, release: ReleaseId) -> Worker:
+        """Give a READY worker of a release that the slot has proven before.
+
+        Raises:
+            ReleaseNotReadyError: It no longer verifies or loads.
+            WorkerDiedError: The worker ended meanwhile.
+        """
+        worker = await self.standby.take()
+        source = self.parts.release_path(release.digest)
+        order = self.order_for(source, gated=False)
+        limit_s = self.parts.config.candidate_timeout_s
+        try:
+            result = await asyncio.wait_for(worker.carry_out(order), limit_s)
+        except TimeoutError:
+            worker.death_expected = True
+            worker.kill()
+            raise ReleaseNotReadyError(
+                f"release {release.semver} ({release.digest[:12]}): not loaded again after "
+                f"{limit_s:g} s"
+            ) from None
+        refusal = result.refusal
+        if refusal is not None:
+            self.retire(worker)
+            raise ReleaseNotReadyError(
+                f"release {release.semver} ({release.digest[:12]}): expected to load again, "
+                f"found: {refusal.message}",
+                refusal.reason,
+            )
+        return worker
+
+    def retire(self, worker: Worker) -> None:
+        """End a worker after its last lease; never on a request's path."""
+        self.run_aside(self._retire(worker))
+
+    async def _retire(self, worker: Worker) -> None:
+        if worker.alive and worker.state in (
+            ReleaseState.READY,
+            ReleaseState.ACTIVE,
+            ReleaseState.RETAINED,
+        ):
+            worker.enter(ReleaseState.DRAINING)
+        worker.death_expected = True
+        await worker.drained()
+        await asyncio.sleep(self.parts.config.retire_delay_s)
+        await worker.stop(self.parts.config.stop_timeout_s)
+
+    def run_aside(self, work: Awaitable[None]) -> None:
+        """Run something next to the requests; kept until it ends."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Future[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            emit("task_failed", line=self.parts.name, error=repr(task.exception()))
+
+    async def _spawn(self) -> Worker:
+        worker = await self.parts.spawn(self._on_death)
+        self._workers.add(worker)
+        return worker
+
+    def _on_death(self, worker: Worker) -> None:
+        self._workers.discard(worker)
+        if worker.death_expected or self._closing:
+            return
+        table = self.slot.table
+        role = {id(table.champion): "champion", id(table.previous): "previous"}.get(
+            id(worker), "candidate" if worker is self.candidate else "standby"
+        )
+        self.parts.metrics.worker_deaths.labels(self.parts.name, role).inc()
+        emit("worker_died", line=self.parts.name, role=role, pid=worker.pid)
+        if role in ("champion", "previous"):
+            self.switch(table)  # states the line degraded and wakes who waits
+            self.run_aside(self.recover(worker))
+        elif role == "standby":
+            self.standby.refill_after(self.parts.config.standby_delay_s)
+
+    async def recover(self, dead: Worker) -> None:
+        """Load a dead worker's release again, until it is there or has no place any more."""
+        release = dead.release
+        assert release is not None, "only loaded releases hold a role"
+        attempt = 0
+        while reloaded(self.slot.table, dead, dead) is not None and not self._closing:
+            await asyncio.sleep(_RELOAD_PAUSES_S[min(attempt, len(_RELOAD_PAUSES_S) - 1)])
+            attempt += 1
+            try:
+                fresh = await self.load_again(release)
+            except (ReleaseNotReadyError, WorkerDiedError) as error:
+                emit("recovery_failed", line=self.parts.name, reason=error.reason, attempt=attempt)
+                continue
+            if self._put_back(dead, fresh):
+                await self.parts.history.append(Action.RECOVERED, release, reason="worker_died")
+        self.standby.refill_after(self.parts.config.standby_delay_s)
+
+    def _put_back(self, dead: Worker, fresh: Worker) -> bool:
+        table = reloaded(self.slot.table, dead, fresh)
+        if table is None:
+            self.retire(fresh)
+            return False
+        is_champion = table.champion is fresh
+        fresh.enter(ReleaseState.ACTIVE if is_champion else ReleaseState.RETAINED)
+        self.switch(table)
+        assert fresh.release is not None
+        emit("worker_recovered", line=self.parts.name, release=fresh.release.semver)
+        return True
+
+    async def close(self) -> None:
+        """Answer what is open, then end every worker of the line."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        await self.standby.close()
+        limit_s = self.parts.config.stop_timeout_s
+        table = self.slot.table
+        for worker in (table.champion, table.previous):
+            if worker is not None and worker.alive:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(worker.drained(), limit_s)
+                worker.enter(ReleaseState.DRAINING)
+        await asyncio.gather(*(worker.stop(limit_s) for worker in list(self._workers)))

@@ -1,0 +1,188 @@
+"""A worker process: one release, from its order to its exit.
+
+Two threads at most. The *serving thread* (the process's first) reads frames off the socket and
+answers, at normal priority. The *loader thread* carries out the order at nice 19 and ends; what it
+leaves is a `LoadedRelease`, from which every answer takes network, thresholds and label together.
+The process ends when the front closes the socket.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import traceback
+from pathlib import Path
+
+from sightloop.distribution.store import ReleaseStore
+from sightloop.errors import ImageError, SightloopError
+from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
+from sightloop.gates.integrity import AcceptedReleases
+from sightloop.release.signing import load_trust
+from sightloop.release.verdict import Outcome, Verdict
+from sightloop.runtime.loaded_release import LoadedRelease, detections_as_json
+from sightloop.serving.history import ReleaseId
+from sightloop.serving.order import Order, OrderResult, order_from_bytes
+from sightloop.serving.wire import HEAD, Head, Kind, pack, unpack
+from sightloop.vision.decode import DecodeLimits
+
+LOW_NICE = 19
+_STATUS_BY_REASON = {"image_too_large": 413}
+
+
+def run_worker(connection: socket.socket) -> None:
+    """Serve the front on `connection` until it closes or says STOP."""
+    _Worker(connection).run()
+
+
+def lower_priority() -> None:
+    """Put the calling thread at the lowest nice level; needs no rights, cannot be undone."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_NICE)
+
+
+class _Worker:
+    """State of one worker. `_loaded` is written once by the loader thread before ADMITTED."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._send_lock = threading.Lock()
+        self._loaded: LoadedRelease | None = None
+        self._limits = DecodeLimits()
+
+    def run(self) -> None:
+        while (head := self._read_head()) is not None:
+            body = self._read(head.length)
+            if body is None:
+                return
+            if head.kind is Kind.DETECT:
+                self._answer(head.id, body)
+            elif head.kind is Kind.ORDER:
+                order = order_from_bytes(body)
+                self._limits = DecodeLimits(pixels_max=order.pixels_max)
+                threading.Thread(target=self._load, args=(order,), name="loader").start()
+            elif head.kind is Kind.STOP:
+                lower_priority()  # the kernel frees the memory at this process's priority
+                if self._loaded is not None:
+                    self._loaded.close()
+                return
+
+    def _load(self, order: Order) -> None:
+        lower_priority()
+        try:
+            admission = self._carry_out(order)
+        except Exception as error:  # the process's border: the front must hear of it
+            traceback.print_exc()
+            self._send(Kind.REFUSED, _crashed(error).to_bytes())
+            return
+        result = OrderResult(
+            release=_identity(admission),
+            verdicts=admission.verdicts,
+            admitted=admission.loaded is not None,
+        )
+        self._loaded = admission.loaded
+        self._send(Kind.ADMITTED if result.admitted else Kind.REFUSED, result.to_bytes())
+
+    def _carry_out(self, order: Order) -> Admission:
+        store = ReleaseStore(Path(order.store))
+        trust = load_trust(Path(order.trust_folder), [Path(f) for f in order.trust_files])
+        if not order.gated:
+            return readmit(
+                Path(order.source),
+                trust=trust,
+                line=order.line,
+                threads=order.threads,
+                on_state=self._report,
+            )
+        champion = order.champion_digest
+        return admit(
+            Path(order.source),
+            store=store,
+            trust=trust,
+            line=order.line,
+            champion_folder=store.path_of(champion) if champion else None,
+            accepted=AcceptedReleases(
+                highest_semver=order.highest_semver, digests=frozenset(order.accepted_digests)
+            ),
+            policy=GatePolicy(latency_ratio_max=order.latency_ratio_max),
+            threads=order.threads,
+            on_state=self._report,
+        )
+
+    def _report(self, state: str) -> None:
+        self._send(Kind.STATE, state.encode())
+
+    def _answer(self, id: int, image: bytes) -> None:
+        loaded = self._loaded
+        if loaded is None:
+            self._send_error(id, 503, "release_not_ready", "this worker has no release")
+            return
+        try:
+            body = _detect(loaded, image, self._limits)
+        except ImageError as error:
+            status = _STATUS_BY_REASON.get(error.reason, 400)
+            self._send_error(id, status, error.reason, error.message)
+        except SightloopError as error:
+            self._send_error(id, 500, error.reason, error.message)
+        else:
+            self._send(Kind.ANSWER, body, id=id, status=200)
+
+    def _send_error(self, id: int, status: int, reason: str, message: str) -> None:
+        body = json.dumps({"error": {"reason": reason, "message": message}}).encode()
+        self._send(Kind.ANSWER, body, id=id, status=status)
+
+    def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:
+        with self._send_lock:
+            self._connection.sendall(pack(kind, body, id=id, status=status) + body)
+
+    def _read_head(self) -> Head | None:
+        data = self._read(HEAD.size)
+        return unpack(data) if data is not None else None
+
+    def _read(self, count: int) -> bytes | None:
+        """Exactly `count` bytes, or None when the front is gone."""
+        buffer = bytearray(count)
+        view = memoryview(buffer)
+        while view:
+            try:
+                received = self._connection.recv_into(view)
+            except ConnectionError:
+                return None
+            if received == 0:
+                return None
+            view = view[received:]
+        return bytes(buffer)
+
+
+def _detect(loaded: LoadedRelease, image: bytes, limits: DecodeLimits) -> bytes:
+    """The whole answer as JSON; its label comes from the object that computed it."""
+    answer = loaded.answer(image, limits=limits)
+    manifest = loaded.manifest
+    value = {
+        "line": manifest.line,
+        "release": {"semver": manifest.semver, "digest": loaded.digest},
+        "detections": detections_as_json(answer.detections, loaded.classes),
+        "image": {"width": answer.width_px, "height": answer.height_px},
+        "timings_ms": {
+            "decode": round(answer.decode_ms, 3),
+            "preprocess": round(answer.preprocess_ms, 3),
+            "inference": round(answer.inference_ms, 3),
+            "postprocess": round(answer.postprocess_ms, 3),
+        },
+    }
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _identity(admission: Admission) -> ReleaseId | None:
+    bundle = admission.bundle
+    return ReleaseId(bundle.manifest.semver, bundle.digest) if bundle else None
+
+
+def _crashed(error: Exception) -> OrderResult:
+    verdict = Verdict(
+        gate="load",
+        outcome=Outcome.ERROR,
+        reason=error.reason if isinstance(error, SightloopError) else "loader_failed",
+        message=f"the order failed: {type(error).__name__}: {error}",
+    )
+    return OrderResult(release=None, verdicts=(verdict,), admitted=False)

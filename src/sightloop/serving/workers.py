@@ -1,0 +1,198 @@
+"""The front's side of a worker process: orders, requests, and what happens when it dies.
+
+Lives on the event loop; nothing here is called from another thread. A worker answers in the
+order it was asked, so when it dies, the oldest open request is the one that it died on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sightloop.errors import OverloadedError, TransitionError, WorkerDiedError
+from sightloop.serving.history import ReleaseId
+from sightloop.serving.lifecycle import ReleaseState, advance
+from sightloop.serving.order import Order, OrderResult, result_from_bytes
+from sightloop.serving.wire import HEAD, Kind, pack, unpack
+from sightloop.telemetry.events import emit
+
+ON_FRAME = "worker_died_on_frame"
+
+
+def _kill_process(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A worker's answer: HTTP-like status and a JSON body, passed on unread."""
+
+    status: int
+    body: bytes
+
+
+class Worker:
+    """One worker process as the front sees it.
+
+    Attributes:
+        pid: Process id.
+        state: Lifecycle of the release it holds; None while it is a standby.
+        release: Which release it holds, from ADMITTED on.
+        leases: Requests that it has not answered yet.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        connection: socket.socket,
+        *,
+        pending_max: int = 64,
+        kill_process: Callable[[int], None] = _kill_process,
+    ) -> None:
+        self.pid = pid
+        self.state: ReleaseState | None = None
+        self.release: ReleaseId | None = None
+        self.alive = True
+        self.death_expected = False
+        self._connection = connection
+        self._pending_max = pending_max
+        self._kill_process = kill_process
+        self._ids = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._result: asyncio.Future[OrderResult] | None = None
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._writer: asyncio.StreamWriter | None = None
+        self._reader_task: asyncio.Task[None] | None = None
+        self._on_death: Callable[[Worker], None] | None = None
+
+    @property
+    def leases(self) -> int:
+        return len(self._open)
+
+    async def connect(self, on_death: Callable[[Worker], None]) -> None:
+        """Start reading; `on_death` is called once when the process is gone."""
+        self._on_death = on_death
+        self._connection.setblocking(False)
+        reader, self._writer = await asyncio.open_unix_connection(sock=self._connection)
+        self._reader_task = asyncio.create_task(self._read(reader), name=f"worker-{self.pid}")
+
+    def enter(self, state: ReleaseState) -> None:
+        """Move the lifecycle on, as the transition table allows."""
+        self.state = state if self.state is None else advance(self.state, state)
+
+    async def carry_out(self, order: Order) -> OrderResult:
+        """Give a standby its order and wait for how it ends.
+
+        Raises:
+            WorkerDiedError: The process ended first.
+        """
+        self.enter(ReleaseState.ORDERED)
+        self._result = asyncio.get_running_loop().create_future()
+        self._send(Kind.ORDER, order.to_bytes())
+        result = await self._result
+        if result.admitted:
+            self.release = result.release
+            self.enter(ReleaseState.READY)
+        else:
+            self.enter(ReleaseState.FAILED)
+        return result
+
+    async def detect(self, image: bytes) -> Reply:
+        """Ask for the detections of one image.
+
+        Raises:
+            OverloadedError: Too many requests wait already.
+            WorkerDiedError: The process ended; reason `worker_died_on_frame` if on this image.
+        """
+        if not self.alive:
+            raise WorkerDiedError(f"worker {self.pid} has ended")
+        if len(self._open) >= self._pending_max:
+            raise OverloadedError(
+                f"expected fewer than {self._pending_max} waiting requests, found "
+                f"{len(self._open)}; send slower or raise serve.pending_max"
+            )
+        id = next(self._ids)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._open[id] = future
+        self._drained.clear()
+        self._send(Kind.DETECT, image, id=id)
+        return await future
+
+    async def drained(self) -> None:
+        """Wait until no request is open."""
+        await self._drained.wait()
+
+    async def stop(self, limit_s: float) -> None:
+        """Tell the process to free its release and end; kill it if it has not after `limit_s`."""
+        self.death_expected = True
+        if self.alive:
+            self._send(Kind.STOP)
+        if self._reader_task is None:
+            return
+        _, pending = await asyncio.wait([self._reader_task], timeout=limit_s)
+        if pending:
+            self.kill()
+            await asyncio.wait([self._reader_task])
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.alive:
+            self._kill_process(self.pid)
+
+    def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0) -> None:
+        assert self._writer is not None, "connect() comes first"
+        self._writer.write(pack(kind, body, id=id))
+        if body:
+            self._writer.write(body)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while True:
+                head = unpack(await reader.readexactly(HEAD.size))
+                self._take(head.kind, head.id, head.status, await reader.readexactly(head.length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._die()
+        except (TransitionError, ValueError) as error:
+            emit("worker_speaks_nonsense", pid=self.pid, error=str(error))
+            self.kill()
+            self._die()
+
+    def _take(self, kind: Kind, id: int, status: int, body: bytes) -> None:
+        if kind is Kind.ANSWER:
+            future = self._open.pop(id, None)
+            if future is not None and not future.done():
+                future.set_result(Reply(status, body))
+            if not self._open:
+                self._drained.set()
+        elif kind is Kind.STATE:
+            self.enter(ReleaseState(body.decode()))
+        elif self._result is not None and not self._result.done():
+            self._result.set_result(result_from_bytes(body))
+
+    def _die(self) -> None:
+        self.alive = False
+        if self._writer is not None:
+            self._writer.close()
+        stopped = self.death_expected and self.state is ReleaseState.DRAINING
+        if self.state not in (None, ReleaseState.FAILED):
+            self.enter(ReleaseState.UNLOADED if stopped else ReleaseState.FAILED)
+        for index, future in enumerate(self._open.values()):
+            if not future.done():
+                reason = ON_FRAME if index == 0 else None
+                future.set_exception(WorkerDiedError(f"worker {self.pid} has ended", reason))
+        self._open.clear()
+        self._drained.set()
+        if self._result is not None and not self._result.done():
+            self._result.set_exception(
+                WorkerDiedError(f"worker {self.pid} ended before its order did")
+            )
+        if self._on_death is not None:
+            self._on_death(self)

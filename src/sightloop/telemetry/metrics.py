@@ -1,0 +1,89 @@
+"""Prometheus metrics of a server: stable names, units in the name, bounded labels.
+
+Only the front process holds them. One `ServingMetrics` a server, with its own registry, so that
+two servers in one test process do not share counts.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)
+_UPDATE_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class ServingMetrics:
+    """Counts of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "sightloop_requests",
+            "Requests to the data plane by how they ended: ok or an error's reason.",
+            ["line", "outcome"],
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "sightloop_request_seconds",
+            "From the request's last byte read to the answer handed to the socket.",
+            ["line"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.pending = Gauge(
+            "sightloop_requests_pending",
+            "Requests that wait for a worker's answer.",
+            ["line"],
+            registry=self.registry,
+        )
+        self.release = Gauge(
+            "sightloop_release_info",
+            "1 for the release that holds a role on this server.",
+            ["line", "role", "semver", "digest"],
+            registry=self.registry,
+        )
+        self.updates = Counter(
+            "sightloop_updates",
+            "Updates, rollbacks and recoveries by outcome.",
+            ["line", "action", "outcome"],
+            registry=self.registry,
+        )
+        self.update_seconds = Histogram(
+            "sightloop_update_seconds",
+            "From the order to its end, by action.",
+            ["line", "action"],
+            buckets=_UPDATE_SECONDS,
+            registry=self.registry,
+        )
+        self.verdicts = Counter(
+            "sightloop_gate_verdicts",
+            "Verdicts of the gates.",
+            ["line", "gate", "outcome", "reason"],
+            registry=self.registry,
+        )
+        self.worker_deaths = Counter(
+            "sightloop_worker_deaths",
+            "Worker processes that ended without being told to, by the role they had.",
+            ["line", "role"],
+            registry=self.registry,
+        )
+        self.degraded = Gauge(
+            "sightloop_line_degraded",
+            "1 while a line is not answered by its champion.",
+            ["line"],
+            registry=self.registry,
+        )
+
+    def set_roles(self, line: str, roles: dict[str, tuple[str, str]]) -> None:
+        """State which release (semver, digest) holds each role of `line`; others go."""
+        for labels in [s.labels for s in self._release_samples() if s.labels["line"] == line]:
+            self.release.remove(labels["line"], labels["role"], labels["semver"], labels["digest"])
+        for role, (semver, digest) in roles.items():
+            self.release.labels(line, role, semver, digest[:12]).set(1)
+
+    def _release_samples(self):  # type: ignore[no-untyped-def]  # prometheus' Sample is private
+        return [sample for metric in self.release.collect() for sample in metric.samples]
+
+    def as_text(self) -> bytes:
+        """The exposition that `/metrics` answers."""
+        return generate_latest(self.registry)

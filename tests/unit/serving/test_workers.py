@@ -1,0 +1,85 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from sightloop.errors import WorkerDiedError
+from sightloop.serving.order import Order
+from sightloop.serving.workers import ON_FRAME, Worker
+from sightloop.testing.scripted_worker import Script, ScriptedWorkers
+
+ORDER = Order(line="plate", source="1.0.0", store="", trust_folder="")
+
+
+def run(body: Callable[[ScriptedWorkers, Worker, list[Worker]], Awaitable[None]]) -> None:
+    async def main() -> None:
+        source = ScriptedWorkers()
+        dead: list[Worker] = []
+        worker = await source.spawn(dead.append)
+        async with asyncio.timeout(10):
+            await body(source, worker, dead)
+        await worker.stop(0.05)
+        await source.close()
+
+    asyncio.run(main())
+
+
+def test_death_blames_the_oldest_open_request_alone() -> None:
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        source.script = Script(hold=asyncio.Event())
+        await worker.carry_out(ORDER)
+        open_ = [asyncio.create_task(worker.detect(b"frame")) for _ in range(3)]
+        await asyncio.sleep(0)
+        source.die(worker.pid)
+        errors = await asyncio.gather(*open_, return_exceptions=True)
+        reasons = [error.reason for error in errors if isinstance(error, WorkerDiedError)]
+        assert reasons == [ON_FRAME, "worker_died", "worker_died"]
+        assert dead == [worker]
+
+    run(body)
+
+
+def test_order_of_a_worker_that_dies_ends_with_an_error() -> None:
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        source.script = Script(die_in="VERIFYING")
+        with pytest.raises(WorkerDiedError):
+            await worker.carry_out(ORDER)
+        assert worker.state == "FAILED"
+
+    run(body)
+
+
+def test_dead_worker_takes_no_request() -> None:
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        await worker.carry_out(ORDER)
+        source.die(worker.pid)
+        while not dead:
+            await asyncio.sleep(0.001)
+        with pytest.raises(WorkerDiedError):
+            await worker.detect(b"frame")
+
+    run(body)
+
+
+def test_worker_that_speaks_nonsense_is_killed() -> None:
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        source.script = Script(say_state=["UNLOADED"])
+        with pytest.raises(WorkerDiedError):
+            await worker.carry_out(ORDER)
+        assert source.killed == [worker.pid]
+
+    run(body)
+
+
+def test_worker_that_does_not_stop_is_killed() -> None:
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        source.script = Script(hang_in="LOADING")
+        order = asyncio.create_task(worker.carry_out(ORDER))
+        while worker.state != "LOADING":
+            await asyncio.sleep(0.001)
+        await worker.stop(0.01)
+        assert source.killed == [worker.pid]
+        with pytest.raises(WorkerDiedError):
+            await order
+
+    run(body)
