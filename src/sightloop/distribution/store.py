@@ -62,21 +62,33 @@ class ReleaseStore:
     def add(self, bundle_folder: Path, trust: TrustStore) -> Bundle:
         """Copy a bundle in, verified; the copy is what the caller gets and may run.
 
-        A release that is here already is verified again, source and copy, and not copied.
+        A release that is here already is verified again, source and copy, and not copied; a
+        damaged copy is replaced by the source.
 
         Raises:
-            BundleError: The source is not to be believed, or the copy here is damaged; nothing
-                of a refused source stays.
+            BundleError: The source is not to be believed; nothing of it stays.
         """
         if self._is_inside(bundle_folder):
             return verify_bundle(bundle_folder, trust)
-        if self.path_of(claimed_digest(bundle_folder)).is_dir():
+        if self._holds(claimed_digest(bundle_folder), trust):
             digest = verify_bundle(bundle_folder, trust).digest
         else:
             with self._temporary() as temporary:
                 digest = copy_bundle(bundle_folder, temporary, trust).digest
                 self._publish(temporary, self.path_of(digest))
         return self.get(digest, trust)
+
+    def _holds(self, digest: str, trust: TrustStore) -> bool:
+        """Whether a whole release of this digest is here; a damaged one is logged."""
+        folder = self.path_of(digest)
+        if not folder.is_dir():
+            return False
+        try:
+            verify_bundle(folder, trust)
+        except BundleError as error:
+            _log.warning("release_damaged", extra={"folder": str(folder), "reason": error.reason})
+            return False
+        return True
 
     def _is_inside(self, folder: Path) -> bool:
         resolved = folder.resolve()
@@ -92,9 +104,14 @@ class ReleaseStore:
         try:
             os.rename(temporary, final)
         except OSError as error:
-            # Another process published the same content first; the caller verifies that one.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            # A damaged copy, or one another process has just published: the same content, so
+            # either order is right. Who has the old files open keeps them.
+            discarded = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=final.parent))
+            os.rename(final, discarded / "replaced")
+            os.rename(temporary, final)
+            shutil.rmtree(discarded)
         sync_folder(final.parent)
 
     @contextlib.contextmanager

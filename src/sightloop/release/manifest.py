@@ -156,9 +156,10 @@ class Tolerances(_Part):
     """Median of |score - expected score| over matches."""
     offset_max_px: Annotated[float, Field(gt=0)] = 0.5
     """Median signed offset of matched box edges against expected boxes, input px, x and y."""
-    label_recall_min: Fraction = 0.5
-    """Share of the human labels found at the operating threshold."""
-    label_offset_max_px: Annotated[float, Field(gt=0)] = 1.5
+    label_recall_min: Fraction = 0.3
+    """Share of the human labels found at the operating threshold: small general detectors on
+    crowded scenes reach 0.45, wrong weights nearly nothing."""
+    label_offset_max_px: Annotated[float, Field(gt=0)] = 1.2
     """Median signed offset against human labels, input px, when there is no checkpoint."""
 
 

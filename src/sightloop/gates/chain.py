@@ -1,0 +1,307 @@
+"""The gates in a row, cheapest first: from an offered folder to a release that may serve.
+
+Invariant: `admit` hands out a loaded release only if every gate let it through, and it is the very
+object that the gates tried; on any other end nothing of the candidate stays in memory. It runs on
+the caller's thread, changes nothing a reader sees, and does not switch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightloop.errors import BackendError, BundleError
+from sightloop.gates.behaviour import GATE as BEHAVIOUR
+from sightloop.gates.behaviour import (
+    RECALL_LOSS_MAX,
+    ChampionRules,
+    check_behaviour,
+)
+from sightloop.gates.integrity import GATE as INTEGRITY
+from sightloop.gates.integrity import (
+    AcceptedReleases,
+    BundleStore,
+    check_integrity,
+    judge_release,
+)
+from sightloop.gates.latency import (
+    RATIO_MAX,
+    RUNS_MIN,
+    SYSTEM_STOPWATCH,
+    Stopwatch,
+    check_latency,
+)
+from sightloop.gates.measure import CalibrationSet
+from sightloop.release.bundle import Bundle, verify_bundle
+from sightloop.release.calibration import load_calibration
+from sightloop.release.signing import TrustStore
+from sightloop.release.verdict import Outcome, Verdict
+from sightloop.runtime.loaded_release import LoadedRelease, load_release
+from sightloop.vision.decode import decode_image
+
+LOAD: Final = "load"
+WARM_RUNS: Final = 3
+_GREY = 114
+
+OnState = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """What an operator may set.
+
+    Attributes:
+        latency_ratio_max: Candidate's CPU time a frame, in champion's.
+        latency_runs: Frames timed.
+        recall_loss_max: See `ChampionRules`.
+        refuse_inconclusive: Whether too little evidence refuses. An ERROR always does.
+    """
+
+    latency_ratio_max: float = RATIO_MAX
+    latency_runs: int = RUNS_MIN
+    recall_loss_max: float = RECALL_LOSS_MAX
+    refuse_inconclusive: bool = True
+
+    def admits(self, verdict: Verdict) -> bool:
+        """Whether the candidate may go on to the next gate."""
+        doubtful = verdict.outcome is Outcome.INCONCLUSIVE and not self.refuse_inconclusive
+        return verdict.passed or doubtful
+
+
+DEFAULT_POLICY: Final = GatePolicy()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admission:
+    """What became of a candidate.
+
+    Attributes:
+        verdicts: Of the gates that ran, in order; the last one refused if `loaded` is None.
+        bundle: The verified copy; None if `integrity` refused.
+        loaded: The release that may serve, warm; None if refused.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    bundle: Bundle | None
+    loaded: LoadedRelease | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Champion:
+    bundle: Bundle
+    loaded: LoadedRelease
+    calibration: CalibrationSet
+
+
+def ignore_state(state: str) -> None:
+    """For callers who do not report."""
+
+
+def admit(
+    source: Path,
+    *,
+    store: BundleStore,
+    trust: TrustStore,
+    line: str,
+    champion_folder: Path | None,
+    accepted: AcceptedReleases,
+    policy: GatePolicy = DEFAULT_POLICY,
+    threads: int = 1,
+    on_state: OnState = ignore_state,
+    stopwatch: Stopwatch = SYSTEM_STOPWATCH,
+) -> Admission:
+    """Take a candidate through integrity, load, behaviour and latency; stop at the first no.
+
+    Args:
+        source: The offered folder, or one of the store.
+        store: Where it is copied to.
+        trust: Whose signature counts.
+        line: The slot's model line.
+        champion_folder: What holds the slot now, in the store; None for a first release.
+        accepted: What the slot has accepted.
+        policy: Bounds.
+        threads: Threads of one inference.
+        on_state: Told VERIFYING, LOADING, WARMING, GATING as each begins.
+        stopwatch: Times of the latency gate.
+
+    Returns:
+        The verdicts and, if none refused, the loaded release. The champion's copy that the gates
+        ran is closed.
+    """
+    on_state("VERIFYING")
+    try:
+        champion = verify_bundle(champion_folder, trust) if champion_folder else None
+    except BundleError as error:
+        return Admission((_champion_unusable(INTEGRITY, error),), None, None)
+    verdict, bundle = check_integrity(
+        store,
+        source,
+        trust,
+        line=line,
+        classes=champion.manifest.classes if champion else None,
+        accepted=accepted,
+    )
+    if bundle is None:
+        return Admission((verdict,), None, None)
+    loading, loaded = load_warm(bundle, threads=threads, on_state=on_state)
+    if loaded is None:
+        return Admission((verdict, loading), bundle, None)
+    on_state("GATING")
+    admitted = False
+    try:
+        trial = _Trial(bundle, loaded, accepted, policy, stopwatch)
+        judged = (verdict, loading, *_judge(trial, champion, threads=threads))
+        admitted = all(map(policy.admits, judged))
+    finally:
+        if not admitted:
+            loaded.close()
+    return Admission(judged, bundle, loaded if admitted else None)
+
+
+def readmit(
+    source: Path,
+    *,
+    trust: TrustStore,
+    line: str,
+    threads: int = 1,
+    on_state: OnState = ignore_state,
+) -> Admission:
+    """Load a release that the slot has proven before: verified and warmed, not gated again.
+
+    For a restart or a lost worker alone. `source` is a folder of the store.
+    """
+    on_state("VERIFYING")
+    try:
+        bundle = verify_bundle(source, trust)
+    except BundleError as error:
+        failed = Verdict(INTEGRITY, Outcome.FAIL, error.reason, error.message)
+        return Admission((failed,), None, None)
+    nothing = AcceptedReleases(highest_semver=None, digests=frozenset())
+    refusal = judge_release(
+        bundle.manifest, bundle.digest, line=line, classes=None, accepted=nothing
+    )
+    if refusal is not None:
+        failed = Verdict(INTEGRITY, Outcome.FAIL, refusal.reason, refusal.message)
+        return Admission((failed,), None, None)
+    message = f"{line} {bundle.manifest.semver} in the store is as signed by {bundle.signer}"
+    passed = Verdict(INTEGRITY, Outcome.PASS, "ok", message)
+    loading, loaded = load_warm(bundle, threads=threads, on_state=on_state)
+    return Admission((passed, loading), bundle, loaded)
+
+
+def load_warm(
+    bundle: Bundle, *, threads: int = 1, on_state: OnState = ignore_state
+) -> tuple[Verdict, LoadedRelease | None]:
+    """The gate `load`: the network loads, keeps its contract, and answers a grey frame.
+
+    Returns:
+        The verdict, and the warm release when it is PASS.
+    """
+    on_state("LOADING")
+    try:
+        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, threads=threads)
+    except BackendError as error:
+        return Verdict(LOAD, Outcome.FAIL, error.reason, error.message), None
+    on_state("WARMING")
+    side = bundle.manifest.preprocess.side_px
+    grey = np.full((side, side, 3), _GREY, np.uint8)
+    try:
+        for _ in range(WARM_RUNS):
+            loaded.detect(grey)
+    except BackendError as error:
+        loaded.close()
+        return Verdict(LOAD, Outcome.FAIL, error.reason, error.message), None
+    message = f"loaded; {WARM_RUNS} frames of {side} x {side} px answered"
+    return Verdict(LOAD, Outcome.PASS, "ok", message, {"warm_runs": WARM_RUNS}), loaded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """A candidate and what it is judged by."""
+
+    bundle: Bundle
+    loaded: LoadedRelease
+    accepted: AcceptedReleases
+    policy: GatePolicy
+    stopwatch: Stopwatch
+
+    @property
+    def rules(self) -> ChampionRules:
+        comes_back = self.bundle.digest in self.accepted.digests
+        return ChampionRules(self.policy.recall_loss_max, binding=not comes_back)
+
+
+def _judge(trial: _Trial, champion_bundle: Bundle | None, *, threads: int) -> tuple[Verdict, ...]:
+    """Behaviour and, if that lets it through, latency."""
+    try:
+        calibration = load_calibration(trial.bundle)
+    except BundleError as error:
+        return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),)
+    try:
+        with _champion(champion_bundle, threads=threads) as champion:
+            behaviour = check_behaviour(
+                trial.loaded,
+                calibration,
+                champion=champion.loaded if champion else None,
+                champion_calibration=champion.calibration if champion else None,
+                rules=trial.rules,
+            )
+            if not trial.policy.admits(behaviour):
+                return (behaviour,)
+            latency = check_latency(
+                trial.loaded,
+                _decoded(calibration, count=trial.policy.latency_runs),
+                champion=champion.loaded if champion else None,
+                ratio_max=trial.policy.latency_ratio_max,
+                runs=trial.policy.latency_runs,
+                stopwatch=trial.stopwatch,
+            )
+    except _ChampionUnusableError as error:
+        return (_champion_unusable(BEHAVIOUR, error.cause),)
+    return behaviour, latency
+
+
+class _ChampionUnusableError(Exception):
+    """Inside this file: the champion cannot be run beside the candidate."""
+
+    def __init__(self, cause: BundleError | BackendError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+@contextlib.contextmanager
+def _champion(bundle: Bundle | None, *, threads: int) -> Iterator[_Champion | None]:
+    """Load the champion for the time of the comparison."""
+    if bundle is None:
+        yield None
+        return
+    try:
+        calibration = load_calibration(bundle)
+        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, threads=threads)
+    except (BundleError, BackendError) as error:
+        raise _ChampionUnusableError(error) from error
+    try:
+        yield _Champion(bundle, loaded, calibration)
+    finally:
+        loaded.close()
+
+
+def _champion_unusable(gate: str, error: BundleError | BackendError) -> Verdict:
+    return Verdict(
+        gate,
+        Outcome.ERROR,
+        "champion_unusable",
+        f"the champion's release cannot be compared with: {error.message}; add it to the store "
+        "again from its bundle, or roll back first",
+        {"cause": error.reason},
+    )
+
+
+def _decoded(calibration: CalibrationSet, *, count: int) -> Sequence[NDArray[np.uint8]]:
+    return [decode_image(image) for image, _ in calibration[:count]]

@@ -1,0 +1,121 @@
+"""What people's labels alone can tell of swapped colours and a wrong class order.
+
+For releases without a checkpoint's detections. Recall hardly sees either fault when it is partial:
+here a detector is compared with itself. Counting only; bounds and verdicts are in `behaviour.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightloop.release.calibration import FrameExpectation
+from sightloop.vision.detections import Detections, Labels
+from sightloop.vision.matching import match
+
+SCORE_STEP: Final = 0.02
+"""A label's score differs between two pictures if it does by so much."""
+LOCATED_MIN: Final = 3
+"""So many located labels make a class worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourEvidence:
+    """Labels whose score depends on the order of the colour channels.
+
+    Attributes:
+        better_given: Labels that score higher on the frame as it is.
+        better_swapped: Labels that score higher with red and blue swapped.
+    """
+
+    better_given: int
+    better_swapped: int
+
+    @property
+    def sign_test_z(self) -> float:
+        """Normal score of the sign test (Dixon and Mood 1946), positive if swapped is better."""
+        count = self.better_given + self.better_swapped
+        return (self.better_swapped - self.better_given) / math.sqrt(count) if count else 0.0
+
+
+def swap_colours(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 with the first and the last channel swapped, contiguous."""
+    return np.ascontiguousarray(frame[..., ::-1])
+
+
+def compare_colours(
+    frames: Iterable[tuple[FrameExpectation, Detections, Detections]], *, iou: float
+) -> ColourEvidence:
+    """Count the labels that score higher on either picture.
+
+    Args:
+        frames: Frame, detections in it, and detections in it with swapped colours; frame px.
+        iou: From this overlap on a detection stands for a label of its class.
+    """
+    given = swapped = 0
+    for frame, found, found_swapped in frames:
+        gain = _label_scores(frame.labels, found_swapped, iou) - _label_scores(
+            frame.labels, found, iou
+        )
+        given += int((gain < -SCORE_STEP).sum())
+        swapped += int((gain > SCORE_STEP).sum())
+    return ColourEvidence(better_given=given, better_swapped=swapped)
+
+
+def _label_scores(labels: Labels, found: Detections, iou: float) -> NDArray[np.float64]:
+    """Score of each label's detection, 0 where there is none."""
+    scores = np.zeros(len(labels))
+    pairs = match(
+        labels.boxes, labels.classes, found.boxes, found.classes, iou=iou, scores=found.scores
+    )
+    scores[pairs[:, 0]] = found.scores[pairs[:, 1]]
+    return scores
+
+
+def usual_classes(
+    frames: Iterable[tuple[FrameExpectation, Detections]], *, iou: float
+) -> dict[int, int]:
+    """For each labelled class the class its located labels are mostly given.
+
+    Args:
+        frames: Frame and detections in it, frame px.
+        iou: From this overlap on a label is located, whatever the class.
+
+    Returns:
+        Classes with at least `LOCATED_MIN` located labels of which more than half agree.
+    """
+    counts: dict[int, Counter[int]] = defaultdict(Counter)
+    for frame, found in frames:
+        labels = frame.labels
+        any_class, any_found = np.zeros(len(labels), np.int64), np.zeros(len(found), np.int64)
+        pairs = match(labels.boxes, any_class, found.boxes, any_found, iou=iou, scores=found.scores)
+        for label, detection in pairs.tolist():
+            counts[int(labels.classes[label])][int(found.classes[detection])] += 1
+    usual = {}
+    for index, given in counts.items():
+        (best, times), total = given.most_common(1)[0], given.total()
+        if total >= LOCATED_MIN and 2 * times > total:
+            usual[index] = best
+    return usual
+
+
+def find_exchange(usual: Mapping[int, int]) -> tuple[int, ...]:
+    """Classes that are mostly given each other's names, in a ring; empty if there are none.
+
+    One class taken for another is an ordinary weakness. A ring is a class list in another order:
+    no weakness makes cats of dogs and dogs of cats.
+    """
+    for start in usual:
+        ring, current = [start], usual[start]
+        while current in usual and current not in ring:
+            ring.append(current)
+            current = usual[current]
+        if current == start and len(ring) > 1:
+            return tuple(ring)
+    return ()
