@@ -14,6 +14,7 @@ import fcntl
 import gc
 import hashlib
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +175,19 @@ async def _serve(
         emit("server_stopped")
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again before the workers are ended."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        """Stop listening and drain; a second signal does not wait."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
 async def _answer_requests(
     app: Callable[..., object], listener: socket.socket, on_ready: Callable[[], None]
 ) -> None:
@@ -185,7 +199,10 @@ async def _answer_requests(
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.end)
     gc.collect()
     gc.freeze()  # start-up objects live as long as the server: keep them out of collections
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -211,6 +211,9 @@ class LineOrders:
                 return _not_switched("superseded", "a rollback was ordered meanwhile")
             if not worker.alive:
                 return _not_switched("candidate_died", "its process ended when it was READY")
+            champion = self._line.slot.table.champion
+            if champion is not None and champion.release == result.release:
+                return _not_switched("already_champion", "this very release serves already")
             await self._parts.history.append(action, result.release, verdicts=result.verdicts)
             table, replaced = promoted(self._line.slot.table, worker)
             worker.enter(ReleaseState.ACTIVE)

@@ -152,6 +152,18 @@ def test_exactly_one_previous_is_kept(tmp_path: Path) -> None:
     run(tmp_path, body)
 
 
+def test_update_to_the_champion_itself_is_refused(tmp_path: Path) -> None:
+    async def body(it: ScriptedLine) -> None:
+        await it.orders.update(it.source("1.1.0"))
+        before = it.line.slot.table
+        outcome = await it.orders.update(it.source("1.1.0"))
+        assert outcome.refusal is not None
+        assert outcome.refusal.reason == "already_champion"
+        assert it.line.slot.table is before
+
+    run(tmp_path, body)
+
+
 def test_second_update_is_refused_while_one_runs(tmp_path: Path) -> None:
     async def body(it: ScriptedLine) -> None:
         it.workers.script = Script(hang_in="LOADING")

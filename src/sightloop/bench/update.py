@@ -1,0 +1,121 @@
+"""What updates cost live traffic: counts with the tiny detectors, latency with any model.
+
+Two parts in one server each. *Counts*: many updates back and forth under 150 requests/s, every
+answer computed again. *Latency*: 30 frames/s, paired windows before and around each update.
+With a model file both releases are that model at two thresholds, so that answers differ.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightloop._support.clock import SystemClock
+from sightloop.client.http_client import Client
+from sightloop.testing.camera import CameraProcess, FrameRecord, images_of
+from sightloop.testing.checker import CheckResult, Switch, check_records
+from sightloop.testing.driver import back_and_forth, first_answer_s, roll_back
+from sightloop.testing.figures import update_figures
+from sightloop.testing.server_process import ServerProcess
+from sightloop.testing.tiny_traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How hard to drive one part.
+
+    Attributes:
+        fps: Requests a second.
+        updates: Updates back and forth.
+        p99_ratio_max, worst_max_ms: Bounds printed beside the figures.
+    """
+
+    fps: float
+    updates: int
+    p99_ratio_max: float = 1.25
+    worst_max_ms: float = 33.0
+
+
+COUNTS = Load(fps=150, updates=120)
+LATENCY = Load(fps=30, updates=20)
+
+
+Say = Callable[[str], None]
+
+
+def bench_update(load: Load, make: Callable[[Path], Traffic], say: Say) -> dict[str, object]:
+    """Measure one part; everything it writes goes when it ends."""
+    with tempfile.TemporaryDirectory(prefix="sightloop-bench-") as name:
+        return _measure(load, make(Path(name)), Path(name), say)
+
+
+def _measure(load: Load, traffic: Traffic, folder: Path, say: Say) -> dict[str, object]:
+    clock = SystemClock()
+    first = traffic.folder_of(traffic.digests[0])
+
+    def show(number: int, switch: Switch) -> None:
+        say(f"update {number + 1} of {load.updates}: {switch.ack_s - switch.order_s:.2f} s")
+
+    with (
+        ServerProcess(
+            traffic.workspace.root, log=folder / "server.log", releases=[first]
+        ) as server,
+        Client(server.url) as client,
+        CameraProcess(
+            f"{server.url}/v1/detect", traffic.images, folder / "records.jsonl", fps=load.fps
+        ) as camera,
+    ):
+        order = (traffic.digests[1], traffic.digests[0])
+        client.update(traffic.line, digest=order[0])
+        client.update(traffic.line, digest=order[1])
+        switches = back_and_forth(
+            client, traffic.line, order, count=load.updates, clock=clock, on_update=show
+        )
+        back = roll_back(client, traffic.line, clock=clock)
+        clock.sleep_s(1.0)
+        records = camera.stop()
+    images = [path.read_bytes() for path in images_of(traffic.images)]
+    checked = check_records(
+        records, images, switches=[*switches, back], folder_of=traffic.folder_of
+    )
+    return _figures(load, records, switches, back, checked)
+
+
+def _figures(
+    load: Load,
+    records: list[FrameRecord],
+    switches: list[Switch],
+    back: Switch,
+    checked: CheckResult,
+) -> dict[str, object]:
+    figures = update_figures(records, switches)
+    rollback_ms = (back.ack_s - back.order_s) * 1000
+    return {
+        "bench": "update",
+        "fps": load.fps,
+        "updates": len(switches),
+        "answers": checked.answered,
+        "checked": checked.checked,
+        "failed": checked.lost,
+        "mixed": checked.mixed,
+        "stale": checked.stale,
+        "steady_p99_ms": round(figures.steady_p99_ms, 2),
+        "update_p99_ms": round(figures.update_p99_ms, 2),
+        "p99_ratio": round(figures.p99_ratio, 3),
+        "worst_over_steady_max_ms": round(figures.worst_over_steady_max_ms, 2),
+        "first_answer_s": round(statistics.median(first_answer_s(records, s) for s in switches), 3),
+        "rollback_ms": round(rollback_ms, 2),
+        "steady_p50_ms": round(figures.steady_p50_ms, 2),
+        "update_p50_ms": round(figures.update_p50_ms, 2),
+        "bounds": {
+            "failed": 0,
+            "mixed": 0,
+            "stale": 0,
+            "p99_ratio": load.p99_ratio_max,
+            "worst_over_steady_max_ms": load.worst_max_ms,
+        },
+        "faults": list(checked.faults[:5]),
+    }
