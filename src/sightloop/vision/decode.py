@@ -21,6 +21,7 @@ from sightloop.vision.exif import EXIF_MARK, UPRIGHT, read_orientation, turn_upr
 _PNG_MARK = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES = 33
 _JPEG_MARK = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
 _BMP_HEADER_BYTES = 34
 _BMP_UNCOMPRESSED = (0, 3)
 _JPEG_TABLES = (0xC4, 0xC8, 0xCC)
@@ -126,7 +127,7 @@ def _decode_jpeg(data: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
     try:
         frame: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", strict=True)
     except ValueError as error:
-        if "premature end" in str(error).lower():
+        if "premature end" in str(error).lower() or not data.endswith(_JPEG_END):
             raise _truncated("JPEG") from error
         raise _undecodable(f"the JPEG is damaged: {error}") from error
     if header.orientation != UPRIGHT:

@@ -21,9 +21,14 @@ PAD = 114
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the frame lies in the input: pixels_in = pixels_frame * scale + offset."""
+    """Where the frame lies in the input: pixels_in = pixels_frame * scale + offset.
 
-    scale: float
+    The two scales differ by the rounding of each side to whole pixels; at 640 px of frame one
+    scale for both would misplace a box by up to 2 px.
+    """
+
+    scale_x: float
+    scale_y: float
     left_px: int
     top_px: int
 
@@ -40,15 +45,17 @@ class Placement:
         Returns:
             (n, 4) float32 in frame pixels, clipped to the frame.
         """
-        offset = self._offset()
         limit = np.array([width_px, height_px, width_px, height_px], np.float32)
-        mapped: NDArray[np.float32] = (boxes - offset) / np.float32(self.scale)
+        mapped: NDArray[np.float32] = (boxes - self._offset()) / self._scales()
         return np.clip(mapped, np.float32(0), limit)
 
     def to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map boxes of the frame, (n, 4) x1 y1 x2 y2 in pixels, to the input. Not clipped."""
-        mapped: NDArray[np.float32] = boxes * np.float32(self.scale) + self._offset()
+        mapped: NDArray[np.float32] = boxes * self._scales() + self._offset()
         return mapped
+
+    def _scales(self) -> NDArray[np.float32]:
+        return np.array([self.scale_x, self.scale_y] * 2, np.float32)
 
     def _offset(self) -> NDArray[np.float32]:
         return np.array([self.left_px, self.top_px] * 2, np.float32)
@@ -91,7 +98,9 @@ def letterbox(
     # Half a pixel goes to the right and the bottom, as in training.
     left = round((side_px - new_width) / 2 - 0.1)
     top = round((side_px - new_height) / 2 - 0.1)
-    placement = Placement(scale=scale, left_px=left, top_px=top)
+    placement = Placement(
+        scale_x=new_width / width, scale_y=new_height / height, left_px=left, top_px=top
+    )
     if (new_width, new_height) != (width, height):
         frame = cv2.resize(frame, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     if (new_width, new_height) == (side_px, side_px):

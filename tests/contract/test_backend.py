@@ -1,0 +1,36 @@
+"""Every Backend keeps the protocol's promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sightloop.runtime.backend import ModelContract
+from sightloop.runtime.onnx_backend import open_onnx
+from sightloop.testing.backend_kit import BackendKit, OpenBackend
+from sightloop.testing.fake_backend import FakeBackend
+from sightloop.testing.tiny_detectors import build_tiny_detector
+
+
+class TestOnnxBackend(BackendKit):
+    @pytest.fixture
+    def open_backend(self, tmp_path: Path) -> OpenBackend:
+        path = tmp_path / "model.onnx"
+        build_tiny_detector(path, side_px=64)
+        return lambda: open_onnx(path)
+
+
+class TestOnnxBackendWithTwoThreads(BackendKit):
+    @pytest.fixture
+    def open_backend(self, tmp_path: Path) -> OpenBackend:
+        path = tmp_path / "model.onnx"
+        build_tiny_detector(path, side_px=64)
+        return lambda: open_onnx(path, threads=2)
+
+
+class TestFakeBackend(BackendKit):
+    @pytest.fixture
+    def open_backend(self) -> OpenBackend:
+        contract = ModelContract("images", (1, 3, 64, 64), "output0", (1, 6, 128))
+        return lambda: FakeBackend(contract)
