@@ -16,6 +16,8 @@ from sightloop.vision.matching import match
 from sightloop.vision.postprocess import decode_output
 from sightloop.vision.preprocess import prepare
 
+_YOLO = Path(__file__).resolve().parents[4] / "shared/data/weights-coco/yolov8n_coco_dq_640.onnx"
+
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
@@ -97,3 +99,23 @@ def test_bad_models_keep_names_and_shapes(good: Path, tmp_path: Path) -> None:
         path = tmp_path / f"{index}.onnx"
         onnx.checker.check_model(onnx.load(path), full_check=True)
         assert open_onnx(path).contract == contract
+
+
+@pytest.mark.skipif(not _YOLO.is_file(), reason=f"no YOLOv8 export at {_YOLO}")
+def test_surgery_works_on_a_yolo_export(tmp_path: Path) -> None:
+    tensor = np.random.default_rng(0).random((1, 3, 640, 640), np.float32)
+    good = open_onnx(_YOLO)
+    expected = good.run(tensor)
+    shift_image(_YOLO, tmp_path / "shift.onnx", dx_px=2, dy_px=-2)
+    slow_down(_YOLO, tmp_path / "slow.onnx", layers=1, channels=8)
+    wrong_answers(_YOLO, tmp_path / "wrong.onnx", seed=0)
+    heavy(_YOLO, tmp_path / "heavy.onnx", mebibytes=1)
+    moved = np.pad(tensor, ((0, 0), (0, 0), (0, 2), (2, 0)), mode="edge")[:, :, 2:, :640]
+    shifted = open_onnx(tmp_path / "shift.onnx")
+    assert shifted.contract == good.contract
+    assert np.array_equal(shifted.run(tensor), good.run(np.ascontiguousarray(moved)))
+    assert np.array_equal(open_onnx(tmp_path / "slow.onnx").run(tensor), expected)
+    assert np.array_equal(open_onnx(tmp_path / "heavy.onnx").run(tensor), expected)
+    wrong = open_onnx(tmp_path / "wrong.onnx").run(tensor)
+    assert np.isfinite(wrong).all()
+    assert np.abs(wrong[0, 4:] - expected[0, 4:]).max() > 0.1
