@@ -1,0 +1,198 @@
+"""`sightloop release`: keys, and releases as files: build, verify, show."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sightloop.pipeline.release_builder import Progress
+    from sightloop.release.bundle import Bundle
+
+app = typer.Typer(help="Build, sign, verify and look at releases.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(help="The release's folder.")]
+Workspace = Annotated[Path, typer.Option(help="Folder of everything local.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_WORKSPACE = Path(".sightloop")
+
+
+class SplitName(StrEnum):
+    """Parts of a dataset."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class LayoutName(StrEnum):
+    """Layouts of a network's output."""
+
+    RAW = "raw"
+    END_TO_END = "end_to_end"
+
+
+@app.command()
+def keygen(
+    name: Annotated[str, typer.Option(help="File name of the key.")] = "default",
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Make a signing key in the workspace: NAME.key stays here, NAME.pub is for those who trust."""
+    from sightloop.config.workspace import open_workspace
+    from sightloop.release.signing import create_key
+
+    keys = open_workspace(workspace).keys
+    key = create_key(keys, name)
+    public = keys / f"{name}.pub"
+    if json_:
+        print(json.dumps({"key_id": key.key_id, "public": str(public)}))
+        return
+    print(f"key {key.key_id}; give {public} to those who are to trust it")
+
+
+@app.command()
+def build(
+    onnx: Annotated[Path, typer.Option(help="The exported network.")],
+    data: Annotated[Path, typer.Option(help="data.yaml of a labelled dataset.")],
+    line: Annotated[str, typer.Option(help="Model line.")],
+    semver: Annotated[str, typer.Option(help="Version, such as 1.0.0.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; the workspace's store otherwise.")
+    ] = None,
+    split: Annotated[
+        SplitName, typer.Option(help="Part that is measured and gives the calibration frames.")
+    ] = SplitName.VAL,
+    frames: Annotated[int, typer.Option(help="Calibration frames.")] = 20,
+    score: Annotated[float, typer.Option(help="Operating threshold.")] = 0.25,
+    layout: Annotated[
+        LayoutName | None, typer.Option(help="Of the output; read off its shape otherwise.")
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="What may be done with the weights.")
+    ] = "not stated",
+    origin: Annotated[
+        str | None, typer.Option(help="Where the weights come from; file and SHA-256 otherwise.")
+    ] = None,
+    parent: Annotated[
+        str | None, typer.Option(help="Release they were trained from: semver or digest.")
+    ] = None,
+    key: Annotated[str, typer.Option(help="Name of the signing key.")] = "default",
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Build and sign a release from an ONNX detector and labelled images, without training."""
+    from sightloop.config.workspace import open_workspace
+    from sightloop.distribution.store import ReleaseStore
+    from sightloop.pipeline.release_builder import BuildSpec, build_into_store, build_release
+    from sightloop.release.signing import ensure_key, load_trust
+
+    place = open_workspace(workspace)
+    store = ReleaseStore(place.releases)
+    spec = BuildSpec(
+        onnx=onnx,
+        data=data,
+        line=line,
+        semver=semver,
+        split=split.value,
+        frames=frames,
+        score=score,
+        layout=layout.value if layout else None,
+        license=license_,
+        origin=origin,
+        parent=store.find(line, parent) if parent else None,
+    )
+    signing_key, made_now = ensure_key(place.keys, key)
+    if made_now:
+        typer.echo(f"made signing key {signing_key.key_id} in {place.keys}", err=True)
+    with _shown_progress(f"{line} {semver}") as progress:
+        if out is None:
+            trust = load_trust(place.keys)
+            bundle = build_into_store(
+                spec, store=store, trust=trust, key=signing_key, progress=progress
+            )
+        else:
+            bundle = build_release(spec, folder=out, key=signing_key, progress=progress)
+    _show(bundle, as_json=json_)
+
+
+@app.command()
+def verify(
+    folder: Folder,
+    trust: Annotated[
+        list[Path] | None, typer.Option(help="Public key to trust beside the workspace's.")
+    ] = None,
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Check signature, files and digests of a release; exit code 3 if one does not hold."""
+    from sightloop.config.workspace import Workspace as Place
+    from sightloop.release.bundle import verify_bundle
+    from sightloop.release.signing import load_trust
+
+    bundle = verify_bundle(folder, load_trust(Place(workspace).keys, trust or []))
+    _show(bundle, as_json=json_)
+
+
+@app.command()
+def show(folder: Folder, json_: Json = False) -> None:
+    """Show what a release says of itself; nothing is verified."""
+    from sightloop.release.bundle import read_bundle
+
+    _show(read_bundle(folder), as_json=json_)
+
+
+@contextlib.contextmanager
+def _shown_progress(title: str) -> Iterator[Progress]:
+    """A bar on standard error; plain standard output stays for the result."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+
+        def report(fraction: float, text: str) -> None:
+            bar.update(task, completed=fraction, description=f"{title}: {text}")
+
+        yield report
+
+
+def _show(bundle: Bundle, *, as_json: bool) -> None:
+    manifest = bundle.manifest
+    if as_json:
+        value = {
+            "line": manifest.line,
+            "semver": manifest.semver,
+            "digest": bundle.digest,
+            "signer": bundle.signer,
+            "folder": str(bundle.folder),
+            "manifest": manifest.model_dump(mode="json", by_alias=True),
+        }
+        print(json.dumps(value))
+        return
+    metrics, latency = manifest.metrics, manifest.latency
+    rows = [
+        ("digest", bundle.digest),
+        ("signer", bundle.signer),
+        ("folder", str(bundle.folder)),
+        ("classes", f"{len(manifest.classes)}: {', '.join(manifest.classes[:8])}"),
+        ("input", f"{manifest.preprocess.side_px} px; output {manifest.output.layout}"),
+        ("calibration", _calibration(bundle)),
+        ("mAP50", "unknown" if metrics.map50 is None else f"{metrics.map50:.3f}"),
+        ("CPU a frame", f"{latency.cpu_ms_p50:.1f} ms, {latency.hardware}" if latency else "?"),
+        ("weights", f"{manifest.weights.license}; {manifest.weights.origin}"),
+    ]
+    print(f"{manifest.line}@{manifest.semver}")
+    for name, text in rows:
+        print(f"  {name:<12}{text}")
+
+
+def _calibration(bundle: Bundle) -> str:
+    calibration = bundle.manifest.calibration
+    return f"{len(calibration.frames)} frames, expected from {calibration.expected_from}"
