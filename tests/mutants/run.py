@@ -1,0 +1,166 @@
+"""Broken versions of the code, each of which a named test must catch: `make mutants`.
+
+A mutant replaces one piece of text in one file of a copy of `src/` and runs the one test that
+guards the rule. The test must pass on the code as it is and fail on the mutant. A piece of text
+that is no longer there is an error: the mutant must follow the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One broken rule.
+
+    Attributes:
+        name: The rule that is broken.
+        file: Below `src/sightloop`.
+        text: What stands there.
+        replacement: What stands there in the mutant.
+        test: The test that must turn red.
+    """
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    test: str
+
+
+MUTANTS = (
+    Mutant(
+        name="label read apart from the session",
+        file="serving/line.py",
+        text="                return await self._ask(worker, image, deadline_s)\n",
+        replacement=(
+            "                reply = await self._ask(worker, image, deadline_s)\n"
+            "                import json\n"
+            "                champion = self.slot.table.champion\n"
+            "                value = json.loads(reply.body)\n"
+            "                value['release'] = champion.release.as_dict()\n"
+            "                return Reply(reply.status, json.dumps(value).encode())\n"
+        ),
+        test="tests/unit/serving/test_update.py::"
+        "test_answer_names_the_release_that_computed_it_across_a_switch",
+    ),
+    Mutant(
+        name="publish before ready",
+        file="serving/update.py",
+        text="        result = await self._prove(worker, source)\n",
+        replacement=(
+            "        self._line.switch(promoted(self._line.slot.table, worker)[0])\n"
+            "        result = await self._prove(worker, source)\n"
+        ),
+        test="tests/unit/serving/test_update.py::"
+        "test_readers_reach_a_candidate_only_after_it_is_ready",
+    ),
+    Mutant(
+        name="no drain",
+        file="serving/line.py",
+        text="        await worker.drained()\n",
+        replacement="",
+        test="tests/unit/serving/test_update.py::"
+        "test_replaced_release_is_stopped_only_after_its_last_lease",
+    ),
+    Mutant(
+        name="verification skipped",
+        file="distribution/store.py",
+        text="            offered = copy_bundle(bundle_folder, temporary, trust)\n",
+        replacement=(
+            "            shutil.copytree(bundle_folder, temporary, dirs_exist_ok=True)\n"
+            "            return read_bundle(temporary)\n"
+        ),
+        test="tests/attacks/test_changed_files.py",
+    ),
+    Mutant(
+        name="NMS across classes",
+        file="vision/postprocess.py",
+        text="(classes * extent)[:, None]",
+        replacement="(classes * 0.0)[:, None]",
+        test="tests/unit/vision/test_postprocess.py::"
+        "test_overlapping_box_of_other_class_stays",
+    ),
+    Mutant(
+        name="2 px shift",
+        file="vision/preprocess.py",
+        text="        return np.array([self.left_px, self.top_px] * 2, np.float32)\n",
+        replacement="        return np.array([self.left_px + 2, self.top_px] * 2, np.float32)\n",
+        test="tests/unit/vision/test_preprocess.py::"
+        "test_corner_of_the_frame_lies_on_the_corner_of_its_pixels",
+    ),
+    Mutant(
+        name="2 px shift let through by the gate",
+        file="gates/behaviour.py",
+        text="",
+        replacement="",
+        test="",
+    ),
+    Mutant(
+        name="cache that ignores the code's digest",
+        file="pipeline/cache.py",
+        text='        "code": code,\n',
+        replacement="",
+        test="tests/unit/pipeline/test_cache.py",
+    ),
+)
+
+
+def run_test(test: str, source: Path) -> int:
+    """Run one test against the package in `source`; pytest's exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{test}: pytest ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.returncode
+
+
+def copy_of_source(folder: Path, mutant: Mutant | None) -> Path:
+    """A copy of `src/`, with the mutant's change."""
+    source = folder / "src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    if mutant is not None:
+        path = source / "sightloop" / mutant.file
+        text = path.read_text()
+        if text.count(mutant.text) != 1:
+            raise SystemExit(f"mutant {mutant.name}: its text stands {text.count(mutant.text)} times")
+        path.write_text(text.replace(mutant.text, mutant.replacement))
+    return source
+
+
+def caught(mutant: Mutant) -> bool:
+    """Whether the named test tells the mutant from the code as it is."""
+    with tempfile.TemporaryDirectory() as name:
+        if run_test(mutant.test, copy_of_source(Path(name), None)) != 0:
+            raise SystemExit(f"{mutant.test}: fails on the code as it is")
+    with tempfile.TemporaryDirectory() as name:
+        return run_test(mutant.test, copy_of_source(Path(name), mutant)) == 1
+
+
+def main() -> None:
+    """Try every mutant; exit 1 if one survives."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", nargs="?", default="", help="only mutants whose name holds this")
+    wanted = parser.parse_args().name
+    survivors = 0
+    for mutant in MUTANTS:
+        if wanted in mutant.name:
+            alive = not caught(mutant)
+            survivors += alive
+            print(f"{'SURVIVED' if alive else 'caught'}  {mutant.name}  ({mutant.test})", flush=True)
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main()
