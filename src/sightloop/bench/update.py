@@ -46,10 +46,23 @@ LATENCY = Load(fps=30, updates=20)
 Say = Callable[[str], None]
 
 
-def bench_update(load: Load, make: Callable[[Path], Traffic], say: Say) -> dict[str, object]:
-    """Measure one part; everything it writes goes when it ends."""
+def bench_update(
+    load: Load,
+    make: Callable[[Path], Traffic],
+    pace: Callable[[Load, Traffic], Load],
+    say: Say,
+) -> dict[str, object]:
+    """Measure one part; everything it writes goes when it ends.
+
+    Args:
+        load: How hard to drive.
+        make: Gives releases and images in a folder.
+        pace: Fits the load to what `make` gave.
+        say: Progress, for people.
+    """
     with tempfile.TemporaryDirectory(prefix="sightloop-bench-") as name:
-        return _measure(load, make(Path(name)), Path(name), say)
+        traffic = make(Path(name))
+        return _measure(pace(load, traffic), traffic, Path(name), say)
 
 
 def _measure(load: Load, traffic: Traffic, folder: Path, say: Say) -> dict[str, object]:
