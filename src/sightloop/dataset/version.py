@@ -15,7 +15,7 @@ class Item:
     """One image with its label file.
 
     Attributes:
-        name: Path below the dataset's root, posix, unique.
+        name: Path below the dataset's root, posix, unique within its split.
         image: The image file.
         label: The YOLO label file; None where there is none (said by the check, never guessed).
         split: The part of the dataset it belongs to.

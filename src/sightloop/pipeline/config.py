@@ -1,0 +1,241 @@
+"""The settings of one pipeline: a TOML file, refined by `--set`, checked once.
+
+Invariant: a `PipelineConfig` that came from `load_config` holds absolute paths and no unknown
+key. It says what is wanted; whether the data is fit for it is the steps' business.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sightloop.errors import ConfigError
+from sightloop.pipeline.step import Parameter
+from sightloop.release.manifest import Fraction, Line, Semver, Tolerances
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+SplitShare = Annotated[float, Field(gt=0, lt=0.5)]
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckConfig(_Section):
+    """What the check of the dataset lets pass."""
+
+    allow_empty_classes: bool = False
+    """Whether a class without a box in `train` is a warning only; else it ends the run."""
+
+
+class SplitConfig(_Section):
+    """How absent splits are made from `train`. Splits that are given are kept."""
+
+    val_fraction: SplitShare = 0.15
+    test_fraction: SplitShare = 0.15
+    seed: int = 0
+
+
+class TrainConfig(_Section):
+    """How the detector is trained."""
+
+    weights: str = ""
+    """Checkpoint (.pt) to start from, relative to the config file; empty: random weights."""
+    architecture: str = "yolov8n"
+    width: Positive | None = None
+    """Width multiple of the network; null: the architecture's own."""
+    side_px: Side = 640
+    epochs: Count = 40
+    batch: Count = 16
+    optimizer: str = "AdamW"
+    learning_rate: Positive = 0.004
+    mosaic: Fraction = 0.5
+    close_mosaic: Annotated[int, Field(ge=0)] = 8
+    """Last epochs without mosaic."""
+    seed: int = 0
+    threads: Count | None = None
+    """CPU threads of the trainer; null: its own choice."""
+    time_limit_s: Positive | None = None
+
+
+class CalibrateConfig(_Section):
+    """The calibration set of the release."""
+
+    frames: Count = 20
+    tolerances: Tolerances = Tolerances()
+
+
+class EvaluateConfig(_Section):
+    """The operating point."""
+
+    score: Fraction = 0.25
+
+
+class GateConfig(_Section):
+    """What a candidate must reach to become a release."""
+
+    map50_min: Fraction = 0.0
+    latency_ratio_max: Positive = 1.5
+
+
+class WeightsConfig(_Section):
+    """What the manifest says of the weights."""
+
+    license: str = "AGPL-3.0"
+    """Ultralytics names its licence for models trained with it; see docs/licensing.md."""
+    origin: str = ""
+    """Empty: says which weights the training started from."""
+
+
+class PipelineConfig(_Section):
+    """Everything one pipeline needs to know."""
+
+    line: Line
+    semver: Semver
+    data: Path
+    """The dataset's data.yaml, relative to the config file."""
+    parent: str | None = None
+    """Release to compare with: a bundle's folder (with a `/`), or a digest or semver in the
+    workspace's store."""
+    check: CheckConfig = CheckConfig()
+    split: SplitConfig = SplitConfig()
+    train: TrainConfig = TrainConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    weights: WeightsConfig = WeightsConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.split.val_fraction + self.split.test_fraction >= 0.8:
+            raise ValueError("split: val_fraction + test_fraction must leave 0.2 for train")
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Read a pipeline's TOML file.
+
+    Args:
+        path: The file; relative paths in it start at its folder.
+        overrides: `key=value` or `section.key=value` in TOML's notation; a value that is no
+            TOML is text. Relative paths in them start at the current folder.
+
+    Raises:
+        ConfigError: No such file, no TOML, an unknown or missing key, an impossible value.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"config {path}: expected a TOML file, found: {error.strerror}; "
+            "see examples/neu-det/neu-det.toml",
+            "config_missing",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"config {path}: expected TOML, found: {error}; correct that line"
+        ) from error
+    _make_absolute(values, path.parent)
+    changes: dict[str, Any] = {}
+    for text in overrides:
+        _put(changes, text)
+    _make_absolute(changes, Path.cwd())
+    return _validate(_merged(values, changes), path)
+
+
+def parse_value(text: str) -> Parameter:
+    """A value as TOML writes it; `null` is None; anything else is text."""
+    if text == "null":
+        return None
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def split_assignment(text: str) -> tuple[str, str]:
+    """`key=value` as (key, value).
+
+    Raises:
+        ConfigError: No `=`, or nothing before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(
+            f"expected KEY=VALUE such as train.epochs=2, found {text!r}", "assignment_invalid"
+        )
+    return key.strip(), value.strip()
+
+
+def _put(values: dict[str, Any], text: str) -> None:
+    key, value = split_assignment(text)
+    *sections, last = key.split(".")
+    for name in sections:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {key}: {name} is a value, not a section")
+    values[last] = parse_value(value)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _make_absolute(values: dict[str, Any], folder: Path) -> None:
+    if isinstance(data := values.get("data"), str):
+        values["data"] = _absolute(data, folder)
+    train = values.get("train")
+    if isinstance(train, dict) and isinstance(weights := train.get("weights"), str) and weights:
+        train["weights"] = _absolute(weights, folder)
+    parent = values.get("parent")
+    if isinstance(parent, str) and is_path(parent):
+        values["parent"] = _absolute(parent, folder)
+
+
+def is_path(parent: str) -> bool:
+    """Whether a `parent` names a folder, not a digest or semver."""
+    return "/" in parent
+
+
+def _absolute(text: str, folder: Path) -> str:
+    return os.path.abspath(folder / Path(text).expanduser())
+
+
+def _validate(values: dict[str, Any], path: Path) -> PipelineConfig:
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        texts = [_fault_text(fault) for fault in faults[:5]]
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise ConfigError(
+            f"config {path}: {'; '.join(texts)}{more}; see examples/neu-det/neu-det.toml"
+        ) from error
+
+
+def _fault_text(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"]) or "the file"
+    kind = fault["type"]
+    if kind == "extra_forbidden":
+        return f"{key}: no such key (found {fault['input']!r}); correct its name or remove it"
+    if kind == "missing":
+        return f"{key}: expected a value, found none"
+    expected = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"{key}: {expected}"
+    return f"{key}: expected {expected}, found {fault['input']!r}"

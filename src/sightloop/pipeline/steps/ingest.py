@@ -1,0 +1,26 @@
+"""The step `ingest`: a byte-for-byte copy of the user's dataset inside the workspace.
+
+Reads the outside file `data` (a data.yaml and all it names), which is never written; writes the
+folder `dataset`, which everything after it reads. Whether the data is any good is `check`'s.
+"""
+
+from __future__ import annotations
+
+from sightloop.dataset.copying import copy_dataset
+from sightloop.dataset.yolo import read_yolo
+from sightloop.pipeline.context import StepContext
+
+
+def run(context: StepContext) -> None:
+    """Copy the dataset."""
+    data = context.files["data"]
+    dataset = read_yolo(data)
+    count = len(dataset.items)
+    copy_dataset(
+        dataset,
+        context.outputs["dataset"],
+        source=str(data),
+        progress=lambda fraction: context.report(
+            fraction, f"{fraction * count:.0f}/{count} images"
+        ),
+    )
