@@ -19,6 +19,7 @@ from sightloop.pipeline.step import Parameter
 from sightloop.release.manifest import Fraction, Line, Semver, Tolerances
 
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
@@ -56,10 +57,27 @@ class TrainConfig(_Section):
     batch: Count = 16
     optimizer: str = "AdamW"
     learning_rate: Positive = 0.004
+    final_rate_fraction: Fraction = 0.01
+    """The rate falls in a line to this share of `learning_rate`."""
+    weight_decay: NotNegative = 0.0005
+    warmup_epochs: NotNegative = 3.0
+    nominal_batch: Count = 64
+    """Images an optimizer step gathers; on small sets as many as `batch` learns faster."""
     mosaic: Fraction = 0.5
     close_mosaic: Annotated[int, Field(ge=0)] = 8
     """Last epochs without mosaic."""
+    flip_horizontal: Fraction = 0.5
+    flip_vertical: Fraction = 0.0
+    hue: Fraction = 0.015
+    saturation: Fraction = 0.7
+    brightness: Fraction = 0.4
+    zoom: Fraction = 0.5
+    shift: Fraction = 0.1
     seed: int = 0
+    validate_every: Annotated[int, Field(ge=0)] = 5
+    """Epochs between the trainer's own measurements on `val`, for the curves; 0: none."""
+    device: str = "auto"
+    """`auto`: a GPU when there is one; `cpu`; or a GPU's number."""
     threads: Count | None = None
     """CPU threads of the trainer; null: its own choice."""
     time_limit_s: Positive | None = None

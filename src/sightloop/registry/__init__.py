@@ -1,1 +1,1 @@
-"""Tracking of runs and registry of releases, behind two protocols."""
+"""Tracking of runs and the model registry, behind two protocols; MLflow is one adapter."""

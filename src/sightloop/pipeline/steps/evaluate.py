@@ -1,0 +1,127 @@
+"""The step `evaluate`: how good the exported file is on the test split, through `runtime/`.
+
+Reads `dataset` and `model`; writes the folder `evaluation`: metrics.json, pr_curves.json,
+detections.json (every test image with what was found) and pr_curve.png. It measures; whether the
+figures suffice is the gate's business.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from sightloop._support.files import write_json_atomic
+from sightloop._support.hardware import describe_hardware
+from sightloop.dataset.copying import read_copy
+from sightloop.dataset.version import Split
+from sightloop.pipeline.context import StepContext
+from sightloop.pipeline.evaluation import Evaluation, evaluate_items
+from sightloop.pipeline.exported_model import read_exported
+from sightloop.pipeline.pr_picture import draw_pr_curves
+from sightloop.runtime.loaded_release import detections_as_json
+from sightloop.runtime.onnx_backend import open_onnx
+from sightloop.vision.detections import Detections
+from sightloop.vision.matching import match
+
+SPLIT: Final[Split] = "test"
+METRICS_NAME: Final = "metrics.json"
+CURVES_NAME: Final = "pr_curves.json"
+DETECTIONS_NAME: Final = "detections.json"
+PICTURE_NAME: Final = "pr_curve.png"
+_MATCH_IOU: Final = 0.5
+
+
+def run(context: StepContext) -> None:
+    """Judge `model` on the test split of `dataset`."""
+    exported = read_exported(context.inputs["model"])
+    dataset = read_copy(context.inputs["dataset"])
+    backend = open_onnx(exported.model)
+    try:
+        evaluation = evaluate_items(
+            backend, exported.contract, dataset.of(SPLIT), progress=context.report
+        )
+    finally:
+        backend.close()
+    classes = exported.contract.classes
+    output = context.outputs["evaluation"]
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = metrics_of(evaluation, classes, score=context.number("score"))
+    write_json_atomic(output / METRICS_NAME, metrics)
+    write_json_atomic(output / CURVES_NAME, curves_of(evaluation, classes))
+    write_json_atomic(output / DETECTIONS_NAME, _detections_of(evaluation, classes))
+    if not draw_pr_curves(output / PICTURE_NAME, evaluation.report, classes):
+        context.report(1.0, "no PR picture: matplotlib is not installed (extra `registry`)")
+    context.report(1.0, f"mAP50 {_shown(evaluation.report.map50)}")
+
+
+def metrics_of(
+    evaluation: Evaluation, classes: tuple[str, ...], *, score: float
+) -> dict[str, object]:
+    """metrics.json: average precision, counts at the operating point `score`, CPU time a frame."""
+    report = evaluation.report
+    return {
+        "map50": report.map50,
+        "map50_95": report.map50_95,
+        "per_class_ap50": dict(zip(classes, report.ap50, strict=True)),
+        "per_class_ap50_95": dict(zip(classes, report.ap50_95, strict=True)),
+        "per_class_labels": dict(zip(classes, report.label_counts, strict=True)),
+        "images": len(evaluation.items),
+        "labels": sum(report.label_counts),
+        "split": SPLIT,
+        "operating_point": _operating_point(evaluation, score),
+        "latency": {
+            "hardware": describe_hardware(),
+            "cpu_ms_p50": float(np.percentile(evaluation.cpu_ms, 50)),
+            "cpu_ms_p99": float(np.percentile(evaluation.cpu_ms, 99)),
+        },
+    }
+
+
+def curves_of(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, object]:
+    """pr_curves.json: recall grid and precision of each class at IoU 0.5; None without labels."""
+    named = zip(classes, evaluation.report.curves, strict=True)
+    return {
+        name: None
+        if curve is None
+        else {"recall": list(curve.recall), "precision": list(curve.precision)}
+        for name, curve in named
+    }
+
+
+def _operating_point(evaluation: Evaluation, score: float) -> dict[str, float | int | None]:
+    matched = labels = found = 0
+    for marked, every in zip(evaluation.labels, evaluation.found, strict=True):
+        shown = _above(every, score)
+        pairs = match(
+            marked.boxes,
+            marked.classes,
+            shown.boxes,
+            shown.classes,
+            iou=_MATCH_IOU,
+            scores=shown.scores,
+        )
+        matched, labels, found = matched + len(pairs), labels + len(marked), found + len(shown)
+    return {
+        "score": score,
+        "match_iou": _MATCH_IOU,
+        "detections": found,
+        "recall": matched / labels if labels else None,
+        "precision": matched / found if found else None,
+    }
+
+
+def _above(found: Detections, score: float) -> Detections:
+    kept = found.scores > score
+    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _detections_of(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, object]:
+    return {
+        item.name: detections_as_json(found, classes)
+        for item, found in zip(evaluation.items, evaluation.found, strict=True)
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "unknown: no labels" if value is None else f"{value:.3f}"

@@ -1,0 +1,178 @@
+"""Runs a trainer's verbs in a process of their own, and gives back what it wrote.
+
+The framework's memory, threads, licence and crashes stay in that process. Invariant: it never
+outlives the call, not even when this process is killed (see `child.py`), and its private folder
+goes with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightloop._support.files import TEMPORARY_PREFIX, write_json_atomic
+from sightloop.config.sealed_environment import trainer_environment
+from sightloop.errors import MissingExtraError, TrainerError
+from sightloop.pipeline.training import ultralytics_trainer
+from sightloop.pipeline.training.trainer import NetworkContract, Progress, TrainJob
+
+_LOG_TAIL_LINES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerProcess:
+    """A `Trainer` whose verbs each run in a fresh child process.
+
+    Attributes:
+        module: Module run as `python -m MODULE VERB JOB PARENT`.
+        scratch: Existing folder for the child's private folder: copies, settings, log.
+        threads: Compute threads of export and inference; 0 takes the machine's count.
+    """
+
+    module: str
+    scratch: Path
+    threads: int = 0
+
+    def train(self, job: TrainJob, progress: Progress) -> None:
+        values = {
+            "dataset": str(job.dataset.resolve()),
+            "output": str(job.output.resolve()),
+            "weights": str(job.weights.resolve()) if job.weights else None,
+            "recipe": job.recipe.as_dict(),
+        }
+        with self._private_folder() as folder:
+            self._run("train", values, folder, progress=progress, threads=job.recipe.threads)
+
+    def export(self, checkpoint: Path, output: Path, *, side_px: int) -> NetworkContract:
+        values = {
+            "checkpoint": str(checkpoint.resolve()),
+            "output": str(output.resolve()),
+            "side_px": side_px,
+        }
+        with self._private_folder() as folder:
+            answer = self._run("export", values, folder)
+        shape = answer["output_shape"]
+        classes = answer["classes"]
+        assert isinstance(shape, list)
+        assert isinstance(classes, list)
+        return NetworkContract(
+            input_name=str(answer["input_name"]),
+            output_name=str(answer["output_name"]),
+            output_shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+            side_px=side_px,
+            classes=tuple(str(name) for name in classes),
+        )
+
+    def infer(self, checkpoint: Path, tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._private_folder() as folder:
+            given, taken = folder / "tensors.npy", folder / "raw.npy"
+            np.save(given, tensors, allow_pickle=False)
+            values = {
+                "checkpoint": str(checkpoint.resolve()),
+                "tensors": str(given),
+                "output": str(taken),
+            }
+            self._run("infer", values, folder)
+            raw: NDArray[np.float32] = np.load(taken, allow_pickle=False)
+        return raw
+
+    @contextmanager
+    def _private_folder(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=self.scratch) as name:
+            yield Path(name).resolve()
+
+    def _run(
+        self,
+        verb: str,
+        values: Mapping[str, object],
+        folder: Path,
+        *,
+        progress: Progress | None = None,
+        threads: int | None = None,
+    ) -> Mapping[str, object]:
+        job = folder / "job.json"
+        write_json_atomic(job, {**values, "private": str(folder)})
+        log = folder / "trainer.log"
+        command = [sys.executable, "-m", self.module, verb, str(job), str(os.getpid())]
+        environment = trainer_environment(
+            folder, threads=self.threads if threads is None else threads
+        )
+        with (
+            log.open("wb") as log_stream,
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log_stream,
+                text=True,
+                encoding="utf-8",
+            ) as process,
+        ):
+            try:
+                last = _follow(process, progress)
+            finally:
+                process.kill()  # no effect on one that has ended
+                process.wait()
+        return _answer_of(verb, last, process.returncode, log)
+
+
+def ultralytics_process(scratch: Path, *, threads: int = 0) -> TrainerProcess:
+    """The Ultralytics trainer.
+
+    Raises:
+        MissingExtraError: Ultralytics is not installed.
+    """
+    ultralytics_trainer.check_installed()
+    return TrainerProcess(
+        module=ultralytics_trainer.__name__, scratch=scratch.resolve(), threads=threads
+    )
+
+
+def _follow(process: subprocess.Popen[str], progress: Progress | None) -> Mapping[str, object]:
+    """Hand progress on until the child closes its events; give the last other event."""
+    last: Mapping[str, object] = {}
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] != "progress":
+            last = event
+        elif progress is not None:
+            progress(float(event["fraction"]), str(event["text"]))
+    process.wait()
+    return last
+
+
+def _answer_of(
+    verb: str, last: Mapping[str, object], exit_code: int, log: Path
+) -> Mapping[str, object]:
+    if last.get("event") == "done" and exit_code == 0:
+        answer = last["answer"]
+        assert isinstance(answer, dict)
+        return answer
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+    if last.get("event") == "error":
+        if last["reason"] == "missing_extra":
+            raise MissingExtraError(str(last["message"]))
+        raise TrainerError(
+            f"trainer: {verb} failed: {last['message']}; the end of its log:\n{tail}",
+            reason=str(last["reason"]),
+        )
+    cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    raise TrainerError(
+        f"trainer: {verb}: expected an answer, found the process ended by {cause} (out of memory "
+        f"is the usual cause of signal 9); the end of its log:\n{tail}",
+        reason="trainer_died",
+    )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightloop.errors import DatasetError
+from sightloop.testing.step_chain import StepChain
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> StepChain:
+    chain = StepChain(tmp_path_factory.mktemp("evaluate"))
+    chain.dataset()
+    chain.train()
+    chain.export()
+    chain.evaluate()
+    return chain
+
+
+def _json(chain: StepChain, name: str) -> Any:
+    return json.loads((chain.out("evaluation") / name).read_text())
+
+
+def test_a_right_detector_is_measured_as_right(evaluated: StepChain) -> None:
+    metrics = _json(evaluated, "metrics.json")
+    assert metrics["map50"] > 0.9
+    assert metrics["map50_95"] < metrics["map50"]
+    assert metrics["images"] == 8
+    assert metrics["labels"] == sum(metrics["per_class_labels"].values())
+    assert set(metrics["per_class_ap50"]) == {"pit", "spot"}
+    assert metrics["operating_point"]["recall"] > 0.9
+    assert metrics["operating_point"]["precision"] > 0.9
+    assert 0 < metrics["latency"]["cpu_ms_p50"] <= metrics["latency"]["cpu_ms_p99"]
+
+
+def test_curves_have_a_grid_of_recall(evaluated: StepChain) -> None:
+    curves = _json(evaluated, "pr_curves.json")
+    assert len(curves["pit"]["recall"]) == len(curves["pit"]["precision"]) == 101
+
+
+def test_detections_stand_under_the_users_image_names(evaluated: StepChain) -> None:
+    detections = _json(evaluated, "detections.json")
+    assert "images/test/plate-000.png" in detections
+    first = detections["images/test/plate-000.png"][0]
+    assert set(first) == {"class", "class_id", "score", "box"}
+
+
+def test_picture_is_drawn(evaluated: StepChain) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra `registry`)")
+    picture = evaluated.out("evaluation") / "pr_curve.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_empty_test_split_is_an_error_not_a_zero(tmp_path: Path) -> None:
+    chain = StepChain(tmp_path)
+    chain.dataset(test=0)
+    chain.train()
+    chain.export()
+    with pytest.raises(DatasetError) as caught:
+        chain.evaluate()
+    assert caught.value.reason == "split_empty"

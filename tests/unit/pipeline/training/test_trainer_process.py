@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightloop.errors import MissingExtraError, TrainerError
+from sightloop.pipeline.training.trainer import Recipe, TrainJob
+from sightloop.pipeline.training.trainer_process import TrainerProcess, ultralytics_process
+from sightloop.testing.plate_dataset import write_plate_dataset
+
+FAKE = "sightloop.testing.fake_trainer"
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[[str], TrainJob]:
+    write_plate_dataset(tmp_path / "plates", {"train": 2}, side_px=64)
+
+    def make(architecture: str) -> TrainJob:
+        output = tmp_path / "training"
+        output.mkdir()
+        recipe = Recipe(architecture=architecture, side_px=64, epochs=1)
+        return TrainJob(tmp_path / "plates", output, None, recipe)
+
+    return make
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> TrainerProcess:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return TrainerProcess(module=FAKE, scratch=scratch)
+
+
+def _ignore(fraction: float, text: str) -> None:
+    """For trainings that nobody watches."""
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process of ours ends soon, by the kernel's own word."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    import select
+
+    ready, _, _ = select.select([handle], [], [], WAIT_S)
+    os.close(handle)
+    return bool(ready)
+
+
+def test_child_runs_at_the_lowest_priority_in_our_session(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    said: list[str] = []
+    trainer.train(job("tiny"), lambda _, text: said.append(text))
+    assert re.fullmatch(r"pid \d+ niceness 19", said[0])
+    assert os.nice(0) < 19
+
+
+def test_a_frameworks_own_words_are_no_events(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    said: list[str] = []
+    trainer.train(job("tiny"), lambda _, text: said.append(text))
+    assert not any("own words" in text for text in said)
+    assert said[-1] == "epoch 1/1"
+
+
+def test_failing_child_is_named_with_the_end_of_its_log(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    with pytest.raises(TrainerError) as caught:
+        trainer.train(job("raises"), _ignore)
+    assert caught.value.reason == "trainer_failed"
+    assert "RuntimeError: the loss exploded" in caught.value.message
+    assert "a framework's own words" in caught.value.message
+
+
+def test_killed_child_is_an_error_and_leaves_no_result(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    order = job("dies")
+    with pytest.raises(TrainerError) as caught:
+        trainer.train(order, _ignore)
+    assert caught.value.reason == "trainer_died"
+    assert "signal 9" in caught.value.message
+    assert list(order.output.iterdir()) == []
+
+
+def test_private_folder_goes_however_the_call_ends(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    with pytest.raises(TrainerError):
+        trainer.train(job("raises"), _ignore)
+    assert list(trainer.scratch.iterdir()) == []
+
+
+def test_interrupted_caller_ends_its_child(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob]
+) -> None:
+    pids: list[int] = []
+
+    def interrupt(_: float, text: str) -> None:
+        pids.append(int(text.split()[1]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(job("hangs"), interrupt)
+    assert _ends(pids[0])
+
+
+def test_child_dies_with_its_killed_parent(job: Callable[[str], TrainJob], tmp_path: Path) -> None:
+    order = job("hangs")
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from sightloop.pipeline.training.trainer import Recipe, TrainJob\n"
+        "from sightloop.pipeline.training.trainer_process import TrainerProcess\n"
+        "data, output, scratch = map(Path, sys.argv[1:])\n"
+        "recipe = Recipe(architecture='hangs', side_px=64, epochs=1)\n"
+        f"trainer = TrainerProcess(module={FAKE!r}, scratch=scratch)\n"
+        "trainer.train(TrainJob(data, output, None, recipe),\n"
+        "              lambda f, text: print(text, flush=True))\n"
+    )
+    arguments = [str(order.dataset), str(order.output), str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline().split()[1])
+        parent.send_signal(signal.SIGKILL)
+    assert _ends(child)
+
+
+def test_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as caught:
+        ultralytics_process(tmp_path)
+    assert "pip install 'sightloop[train]'" in caught.value.message
+
+
+def test_the_frameworks_stay_out_of_this_process(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "import sightloop.pipeline.training.trainer_process\n"
+        "assert 'sightloop.pipeline.training.ultralytics_trainer' in sys.modules\n"
+        "assert not {'torch', 'ultralytics'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
