@@ -106,16 +106,24 @@ def outside_digest(name: str, file: OutsideFile) -> str:
         ConfigError: `file_missing`: nothing is there, or it is not of its kind.
         DatasetError: The dataset cannot be read.
     """
-    path = Path(file.path)
     if file.kind == "dataset":
-        return dataset_version(read_yolo(path))
-    there = path.is_file() if file.kind == "file" else path.is_dir()
-    if not there:
+        return dataset_version(read_yolo(Path(file.path)))
+    check_outside(name, file)
+    return tree_digest(Path(file.path))
+
+
+def check_outside(name: str, file: OutsideFile) -> None:
+    """Refuse an outside file that is not there. Datasets are left to their reader.
+
+    Raises:
+        ConfigError: `file_missing`: nothing is there, or it is not of its kind.
+    """
+    path = Path(file.path)
+    if file.kind != "dataset" and not (path.is_file() if file.kind == "file" else path.is_dir()):
         raise ConfigError(
             f"{name}: expected a {file.kind}, found none at {path}; correct the path in the config",
             "file_missing",
         )
-    return tree_digest(path)
 
 
 class StepCache:

@@ -18,7 +18,7 @@ from sightloop._support.clock import Clock, SystemClock
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ConfigError, ReleaseNotFoundError
-from sightloop.pipeline.cache import Entry
+from sightloop.pipeline.cache import Entry, check_outside
 from sightloop.pipeline.config import PipelineConfig, is_path
 from sightloop.pipeline.display import Display, How, SilentDisplay
 from sightloop.pipeline.engines.inline import run_inline
@@ -162,8 +162,17 @@ def run_steps(
     display: Display,
     clock: Clock,
 ) -> tuple[str, dict[str, Entry]]:
-    """Run any graph under the line's lock, with a record. Returns the run's name and outputs."""
+    """Run any graph under the line's lock, with a record. Returns the run's name and outputs.
+
+    Raises:
+        ConfigError: `file_missing`: said before the first step, not hours later.
+        GraphInvalidError: The steps do not fit together.
+        SightloopError: A step failed.
+    """
     check_graph(steps)
+    for step in steps:
+        for name, file in step.files.items():
+            check_outside(name, file)
     with hold_line(workspace, line):
         mark_interrupted(workspace, line)
         run_id = new_run_id(clock)

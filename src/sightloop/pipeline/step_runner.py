@@ -128,6 +128,7 @@ def call_step(name: str, module: str, context: StepContext) -> None:
         raise
     except Exception as error:
         place = context.run_folder / f"{name}.traceback.txt"
+        # On a full disk the traceback is lost; the error itself goes up all the same.
         with contextlib.suppress(OSError):
             write_bytes_atomic(place, traceback.format_exc().encode())
         raise StepFailedError(

@@ -26,8 +26,7 @@ def _all(split: Split, names: dict[str, str]) -> dict[str, Split]:
 def test_given_splits_are_kept() -> None:
     digests = _digests(30)
     given_splits: dict[str, Split] = {
-        name: ("train", "val", "test")[index % 3]
-        for index, name in enumerate(digests)
+        name: ("train", "val", "test")[index % 3] for index, name in enumerate(digests)
     }
     assert assign_splits(given_splits, digests, _SHARES) == given_splits
 

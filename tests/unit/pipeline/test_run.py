@@ -72,6 +72,16 @@ def test_failed_run_says_where_and_keeps_what_was_finished(workspace: Workspace)
     assert _states(_record(workspace, _run(workspace, a, c))) == ["cached", "ran"]
 
 
+def test_missing_outside_file_is_said_before_the_first_step(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    late = toy_step("b", reads=["a"], files={"weights": tmp_path / "none.pt"})
+    with pytest.raises(ConfigError) as caught:
+        _run(workspace, toy_step("a"), late)
+    assert caught.value.reason == "file_missing"
+    assert calls(workspace) == []
+
+
 def test_interrupted_run_says_so(workspace: Workspace) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(workspace, toy_step("a", fail="interrupt"))
