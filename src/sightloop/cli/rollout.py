@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,10 +35,12 @@ def start(
     from sightloop.app.locate import locate_release
     from sightloop.config.workspace import open_workspace
 
-    bundle = locate_release(open_workspace(workspace), release, line=line)
+    place = open_workspace(workspace)
+    bundle = locate_release(place, release, line=line)
     with _client(url) as client:
         outcome = client.update(line, bundle=bundle)
-    _end(outcome, json_)
+        _show(outcome, json_)
+        _end(client, line, outcome, workspace)
 
 
 @app.command()
@@ -47,12 +50,14 @@ def rollback(
         str | None, typer.Option(help="Digest of the history; the previous otherwise.")
     ] = None,
     url: Url = _URL,
+    workspace: Workspace = _WORKSPACE,
     json_: Json = False,
 ) -> None:
     """Return to the previous release at once; a second rollback undoes the first."""
     with _client(url) as client:
         outcome = client.rollback(line, digest=to)
-    _end(outcome, json_)
+        _show(outcome, json_)
+        _end(client, line, outcome, workspace)
 
 
 @app.command()
@@ -97,14 +102,25 @@ def _worker(worker: dict[str, Any] | None) -> str:
     return f"{name}  {worker['state']}  pid {worker['pid']}" + ("" if worker["alive"] else "  DEAD")
 
 
-def _end(outcome: dict[str, Any], as_json: bool) -> None:
-    """Print how an order ended; exit 3 when it was refused."""
+def _show(outcome: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(outcome))
+        print(json.dumps(outcome), flush=True)
     else:
         _print_outcome(outcome)
+
+
+def _end(client: Client, line: str, outcome: dict[str, Any], workspace: Path) -> None:
+    """Exit 3 after a refusal; let the workspace's registry follow otherwise."""
     if outcome["state"] != "ACTIVE":
         raise typer.Exit(EXIT_REFUSED)
+    if not workspace.is_dir():
+        return
+    from sightloop.app.registry_roles import record_roles
+    from sightloop.config.workspace import open_workspace
+
+    said = record_roles(open_workspace(workspace), client.status(line))
+    if said is not None:
+        print(said, file=sys.stderr)
 
 
 def _print_outcome(outcome: dict[str, Any]) -> None:
