@@ -179,8 +179,8 @@ def _judge_itself(itself: SelfEvidence) -> Iterator[_Finding]:
     if itself.exchanged:
         yield _failed(
             "classes_exchanged",
-            f"expected each class under its own name, found {', '.join(itself.exchanged)} given "
-            "each other's; the class list is not in the order the network was trained with",
+            f"expected each class under its own name, found {', '.join(itself.exchanged)} "
+            "exchanged; the class list is not in the order the network was trained with",
         )
     colours = itself.colours
     if colours.sign_test_z > COLOUR_Z_MAX:

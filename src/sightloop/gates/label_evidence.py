@@ -22,7 +22,10 @@ from sightloop.vision.matching import match
 SCORE_STEP: Final = 0.02
 """A label's score differs between two pictures if it does by so much."""
 LOCATED_MIN: Final = 3
-"""So many located labels make a class worth a word."""
+"""So many located labels make a class worth a word in a ring."""
+LOCATED_SURE: Final = 8
+RENAMED_FRACTION: Final = 0.75
+"""So many located labels, more than this share of them under one other name, need no ring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +81,29 @@ def _label_scores(labels: Labels, found: Detections, iou: float) -> NDArray[np.f
     return scores
 
 
-def usual_classes(
+@dataclass(frozen=True, slots=True)
+class UsualName:
+    """The class that the located labels of a class are most often given.
+
+    Attributes:
+        given: That class.
+        times: How many of the located labels are given it.
+        located: How many labels are located.
+    """
+
+    given: int
+    times: int
+    located: int
+
+
+def usual_names(
     frames: Iterable[tuple[FrameExpectation, Detections]], *, iou: float
-) -> dict[int, int]:
-    """For each labelled class the class its located labels are mostly given.
+) -> dict[int, UsualName]:
+    """For each labelled class what its located labels are most often called.
 
     Args:
         frames: Frame and detections in it, frame px.
         iou: From this overlap on a label is located, whatever the class.
-
-    Returns:
-        Classes with at least `LOCATED_MIN` located labels of which more than half agree.
     """
     counts: dict[int, Counter[int]] = defaultdict(Counter)
     for frame, found in frames:
@@ -97,25 +112,33 @@ def usual_classes(
         pairs = match(labels.boxes, any_class, found.boxes, any_found, iou=iou, scores=found.scores)
         for label, detection in pairs.tolist():
             counts[int(labels.classes[label])][int(found.classes[detection])] += 1
-    usual = {}
-    for index, given in counts.items():
-        (best, times), total = given.most_common(1)[0], given.total()
-        if total >= LOCATED_MIN and 2 * times > total:
-            usual[index] = best
-    return usual
+    return {
+        index: UsualName(*given.most_common(1)[0], located=given.total())
+        for index, given in counts.items()
+    }
 
 
-def find_exchange(usual: Mapping[int, int]) -> tuple[int, ...]:
-    """Classes that are mostly given each other's names, in a ring; empty if there are none.
+def find_exchange(names: Mapping[int, UsualName]) -> tuple[int, ...]:
+    """Classes whose names are exchanged; empty if there are none.
 
-    One class taken for another is an ordinary weakness. A ring is a class list in another order:
-    no weakness makes cats of dogs and dogs of cats.
+    One class often taken for another is an ordinary weakness. A ring is a class list in another
+    order: no weakness makes cats of dogs and dogs of cats. Nor does one give most of many
+    well located objects one and the same other name.
     """
-    for start in usual:
-        ring, current = [start], usual[start]
-        while current in usual and current not in ring:
+    for index, name in names.items():
+        sure = name.located >= LOCATED_SURE and name.times > RENAMED_FRACTION * name.located
+        if sure and name.given != index:
+            return (index, name.given)
+    mostly = {
+        index: name.given
+        for index, name in names.items()
+        if name.located >= LOCATED_MIN and 2 * name.times > name.located
+    }
+    for start in mostly:
+        ring, current = [start], mostly[start]
+        while current in mostly and current not in ring:
             ring.append(current)
-            current = usual[current]
+            current = mostly[current]
         if current == start and len(ring) > 1:
             return tuple(ring)
     return ()

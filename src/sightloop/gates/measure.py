@@ -28,7 +28,7 @@ from sightloop.gates.label_evidence import (
     compare_colours,
     find_exchange,
     swap_colours,
-    usual_classes,
+    usual_names,
 )
 from sightloop.release.calibration import FrameExpectation
 from sightloop.release.manifest import Manifest
@@ -178,7 +178,7 @@ def _beside_itself(
     ]
     threshold = manifest.thresholds.score
     found = [(expected, above(answer, threshold)) for expected, answer, _ in triples]
-    ring = find_exchange(usual_classes(found, iou=iou))
+    ring = find_exchange(usual_names(found, iou=iou))
     return SelfEvidence(
         colours=compare_colours(triples, iou=iou),
         exchanged=tuple(manifest.classes[index] for index in ring),

@@ -131,7 +131,6 @@ def write_bundle(
     _check_target(folder)
     _check_frames(frames, expected)
     with new_folder(folder) as temporary:
-        (temporary / FRAMES_FOLDER).mkdir(parents=True)
         try:
             shutil.copyfile(model, temporary / MODEL_NAME)
         except OSError as error:
@@ -142,6 +141,7 @@ def write_bundle(
         parts = [(EXPECTED_NAME, expected_to_bytes(expected))]
         parts += [(f"{FRAMES_FOLDER}/{name}", data) for name, data in frames]
         for path, data in parts:
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(data)
             files[path] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
         manifest = _complete(draft, files, expected)
