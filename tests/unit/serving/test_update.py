@@ -12,8 +12,9 @@ from sightloop.errors import (
     ServingError,
     UpdateInProgressError,
 )
-from sightloop.serving.history import Action, SlotEvent
+from sightloop.serving.history import Action, ReleaseId, SlotEvent
 from sightloop.serving.order import OrderResult
+from sightloop.serving.workers import Worker
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, release_of, scripted_line, until
 from sightloop.testing.scripted_worker import Script
 
@@ -121,22 +122,37 @@ def test_answer_names_the_release_that_computed_it_across_a_switch(tmp_path: Pat
     run(tmp_path, body)
 
 
-def test_replaced_release_is_stopped_only_after_its_last_lease(tmp_path: Path) -> None:
+def test_replaced_release_is_stopped_only_after_its_last_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases_at_stop: dict[ReleaseId | None, int] = {}
+    stop = Worker.stop
+
+    async def watched(worker: Worker, limit_s: float) -> None:
+        leases_at_stop[worker.release] = worker.leases
+        await stop(worker, limit_s)
+
     async def body(it: ScriptedLine) -> None:
         release = asyncio.Event()
         it.workers.script = Script(hold=release)
         await it.orders.update(it.source("1.1.0"))
+        replaced = it.line.slot.table.champion
+        assert replaced is not None
         in_flight = asyncio.create_task(semver_of_answer(it))
         await asyncio.sleep(0)
         it.workers.script = Script()
         await it.orders.update(it.source("1.2.0"))
         await it.orders.update(it.source("1.3.0"))
-        await until(lambda: "1.0.0" in it.workers.stopped)
-        assert not in_flight.done()
+        await until(lambda: "1.0.0" in it.workers.stopped and replaced.state == "DRAINING")
+        for _ in range(20):  # turns of the loop in which a hasty stop would have been sent
+            await asyncio.sleep(0)
+        assert TWO not in leases_at_stop
         release.set()
         assert await in_flight == "1.1.0"
         await until(lambda: "1.1.0" in it.workers.stopped)
+        assert leases_at_stop[TWO] == 0
 
+    monkeypatch.setattr(Worker, "stop", watched)
     run(tmp_path, body)
 
 
