@@ -54,6 +54,7 @@ from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
 _DRAIN_S = 10
+_KEEP_ALIVE_S = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ async def _answer_requests(
         log_config=None,
         access_log=False,
         lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
     )

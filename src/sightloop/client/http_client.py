@@ -96,6 +96,7 @@ class Client:
 
     def _order(self, path: str, value: Json) -> Json:
         body = json.dumps(value).encode()
+        self.close()  # an order goes out on a new connection: it is never sent twice
         status, data = self._request("POST", path, body, "application/json", self._update_timeout_s)
         answer = _decode(data)
         if status == 200 or (status == 409 and "verdicts" in answer):
@@ -126,7 +127,7 @@ class Client:
             return self._exchange(method, path, body, headers, timeout_s)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
             self.close()
-            if fresh or method != "GET":
+            if fresh:
                 raise self._unreachable(error) from error
         except OSError as error:
             self.close()

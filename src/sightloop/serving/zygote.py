@@ -126,6 +126,7 @@ def _preload() -> None:
 def _fork_one(control: socket.socket, fds: list[int], children: set[int]) -> None:
     pid = os.fork()
     if pid == 0:
+        _name_process("sightloop-work")
         control.close()
         code = 1
         try:
@@ -138,6 +139,11 @@ def _fork_one(control: socket.socket, fds: list[int], children: set[int]) -> Non
     os.close(fds[0])
     children.add(pid)
     control.sendall(PID.pack(pid))
+
+
+def _name_process(name: str) -> None:
+    """What `ps -o comm` and `top` show; at most 15 characters."""
+    Path("/proc/self/comm").write_text(name)
 
 
 def _reap(children: set[int]) -> None:
@@ -177,6 +183,7 @@ def main() -> None:
     """The zygote's process: `python -m sightloop.serving.zygote FD`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
+    _name_process("sightloop-zygot")
     _preload()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:

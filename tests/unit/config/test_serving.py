@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from sightloop.config.serving import ServingConfig, load_serving_config
+from sightloop.errors import ConfigError
+
+
+def settings(folder: Path, text: str) -> Path:
+    path = folder / "sightloop.toml"
+    path.write_text(text)
+    return path
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = settings(tmp_path, "[serve]\nport = 1\nthreads = 2\npending_max = 3\n")
+    environment = {"SIGHTLOOP_SERVE_PORT": "10", "SIGHTLOOP_SERVE_THREADS": "20"}
+    found = load_serving_config(file=file, flags={"port": 100}, environment=environment)
+    assert (found.port, found.threads, found.pending_max) == (100, 20, 3)
+    assert found.host == ServingConfig().host == "127.0.0.1"
+
+
+def test_flag_that_was_not_given_does_not_count(tmp_path: Path) -> None:
+    file = settings(tmp_path, "[serve]\nport = 1\n")
+    assert load_serving_config(file=file, flags={"port": None}, environment={}).port == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[serve]\nprot = 1\n", "serve.prot"),
+        ("[serve]\nport = 70000\n", "serve.port"),
+        ("[serve]\nthreads = 0\n", "serve.threads"),
+        ("serve = 3\n", r"table \[serve\]"),
+        ("[serve\n", "readable TOML"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_serving_config(file=settings(tmp_path, text), flags={}, environment={})
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ServingConfig().port = 1
