@@ -75,7 +75,7 @@ class ReleaseStore:
         else:
             with self._temporary() as temporary:
                 digest = copy_bundle(bundle_folder, temporary, trust).digest
-                self._publish(temporary, self.path_of(digest))
+                self._publish(temporary, digest, trust)
         return self.get(digest, trust)
 
     def _holds(self, digest: str, trust: TrustStore) -> bool:
@@ -95,24 +95,26 @@ class ReleaseStore:
         named = _DIGEST.fullmatch(resolved.name) is not None
         return named and resolved.parent == self.root.resolve()
 
-    @staticmethod
-    def _publish(temporary: Path, final: Path) -> None:
+    def _publish(self, temporary: Path, digest: str, trust: TrustStore) -> None:
+        """Give a verified copy its name, unless another process has given one of the same content.
+
+        Two renames put a new copy in the place of a damaged one; who has the old files open
+        keeps them.
+        """
+        final = self.path_of(digest)
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o444)
         temporary.chmod(0o755)
         sync_tree(temporary)
+        if final.exists() and not self._holds(digest, trust):
+            with self._temporary() as discarded:
+                os.rename(final, discarded / "damaged")
         try:
             os.rename(temporary, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            # A damaged copy, or one another process has just published: the same content, so
-            # either order is right. Who has the old files open keeps them.
-            discarded = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=final.parent))
-            os.rename(final, discarded / "replaced")
-            os.rename(temporary, final)
-            shutil.rmtree(discarded)
-        sync_folder(final.parent)
+        sync_folder(self.root)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
