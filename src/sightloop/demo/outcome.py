@@ -1,0 +1,287 @@
+"""What the demo found: report.json, and which promises were kept. Pure.
+
+A *promise* broken makes the demo fail; a *target* missed is shown and does not, because it
+depends on what else the machine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sightloop.demo.timeline import Refusal, Timeline
+from sightloop.testing.camera import FrameRecord
+from sightloop.testing.checker import CheckResult
+from sightloop.testing.figures import (
+    UpdateFigures,
+    latencies_in,
+    percentile,
+    update_figures,
+)
+
+BAD_CANDIDATES: Final = 6
+MAP50_MIN: Final = 0.80
+NEW_SCRATCH_GAIN_MIN: Final = 0.10
+P99_RATIO_MAX: Final = 1.25
+ROLLBACK_MAX_MS: Final = 10.0
+DURATION_MAX_S: Final = 360.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the final table.
+
+    Attributes:
+        what: What was promised or aimed at.
+        expected: In words.
+        found: In words.
+        kept: Whether it holds.
+        promise: True: the demo fails without it. False: a target.
+    """
+
+    what: str
+    expected: str
+    found: str
+    kept: bool
+    promise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """A release of the demo and what it is worth.
+
+    Attributes:
+        semver: Its version.
+        digest: Its digest.
+        map50: On the frozen test set.
+        map50_new_scratch: AP50 of the new kind of scratch; None where the set has none.
+        ap50: By class name.
+        train_s: How long its training took; None if it was not trained here.
+    """
+
+    semver: str
+    digest: str
+    map50: float
+    map50_new_scratch: float | None
+    ap50: Mapping[str, float | None]
+    train_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything the demo measured.
+
+    Attributes:
+        quick: Whether it was the quick demo.
+        releases: First and second release.
+        check: Of every answer.
+        figures: Of the updates back and forth.
+        training_p99_ms: While the second training ran; None if there was none.
+        rollbacks_ms: Order to acknowledgement, of each.
+        updates: Measured updates.
+        refusals: How the bad candidates ended.
+        duration_s: Of the whole demo, this computation apart.
+    """
+
+    quick: bool
+    releases: tuple[ReleaseFacts, ReleaseFacts]
+    check: CheckResult
+    figures: UpdateFigures
+    training_p99_ms: float | None
+    rollbacks_ms: tuple[float, ...]
+    updates: int
+    refusals: tuple[Refusal, ...]
+    duration_s: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise holds."""
+        return all(line.kept for line in lines_of(self) if line.promise)
+
+    def as_dict(self) -> dict[str, object]:
+        """report.json."""
+        check, figures = self.check, self.figures
+        return {
+            "quick": self.quick,
+            "kept": self.kept,
+            "frames_sent": check.sent,
+            "frames_answered": check.answered,
+            "frames_checked": check.checked,
+            "frames_lost": check.lost,
+            "frames_mixed": check.mixed,
+            "frames_stale_after_ack": check.stale,
+            "faults": list(check.faults),
+            "updates": self.updates,
+            "refused": [_refusal_dict(one) for one in self.refusals],
+            "steady_p50_ms": round(figures.steady_p50_ms, 3),
+            "steady_p99_ms": round(figures.steady_p99_ms, 3),
+            "update_p50_ms": round(figures.update_p50_ms, 3),
+            "update_p99_ms": round(figures.update_p99_ms, 3),
+            "p99_ratio": round(figures.p99_ratio, 4),
+            "training_p99_ms": _rounded(self.training_p99_ms),
+            "worst_over_steady_max_ms": round(figures.worst_over_steady_max_ms, 3),
+            "steady_frames": figures.steady_frames,
+            "update_frames": figures.update_frames,
+            "rollback_ms": round(max(self.rollbacks_ms), 3),
+            "rollbacks_ms": [round(one, 3) for one in self.rollbacks_ms],
+            "map50": {one.semver: round(one.map50, 4) for one in self.releases},
+            "map50_new_scratch": {
+                one.semver: _rounded(one.map50_new_scratch) for one in self.releases
+            },
+            "ap50": {one.semver: dict(one.ap50) for one in self.releases},
+            "training_s": {one.semver: _rounded(one.train_s) for one in self.releases},
+            "releases": {one.semver: one.digest for one in self.releases},
+            "duration_s": round(self.duration_s, 1),
+            "lines": [
+                {
+                    "what": line.what,
+                    "expected": line.expected,
+                    "found": line.found,
+                    "kept": line.kept,
+                    "promise": line.promise,
+                }
+                for line in lines_of(self)
+            ],
+        }
+
+
+def summarise(
+    timeline: Timeline,
+    records: Sequence[FrameRecord],
+    check: CheckResult,
+    *,
+    releases: tuple[ReleaseFacts, ReleaseFacts],
+    quick: bool,
+    duration_s: float,
+) -> Outcome:
+    """Put the figures together."""
+    training = [
+        ms
+        for act in timeline.acts
+        if act.kind == "training"
+        for ms in latencies_in(records, (act.began_s, act.ended_s))
+    ]
+    return Outcome(
+        quick=quick,
+        releases=releases,
+        check=check,
+        figures=update_figures(records, timeline.updates),
+        training_p99_ms=percentile(training, 0.99) if training else None,
+        rollbacks_ms=tuple((one.ack_s - one.order_s) * 1000 for one in timeline.rollbacks),
+        updates=len(timeline.updates),
+        refusals=tuple(timeline.refusals),
+        duration_s=duration_s,
+    )
+
+
+def lines_of(outcome: Outcome) -> tuple[Line, ...]:
+    """The final table: promises first, then targets."""
+    return (*_promises(outcome), *_targets(outcome))
+
+
+def _promises(outcome: Outcome) -> tuple[Line, ...]:
+    check, refusals = outcome.check, outcome.refusals
+    right = sum(one.as_expected for one in refusals)
+    kept_champion = sum(one.champion_kept for one in refusals)
+    return (
+        _promise("frames lost", "0", str(check.lost), kept=check.lost == 0),
+        _promise("answers mixed of two releases", "0", str(check.mixed), kept=check.mixed == 0),
+        _promise(
+            "answers of the old release after the ack", "0", f"{check.stale}", kept=check.stale == 0
+        ),
+        _promise(
+            "answers computed again and compared",
+            f"all {check.answered:,}",
+            f"{check.checked:,}",
+            kept=check.checked == check.answered > 0,
+        ),
+        _promise(
+            "bad candidates refused by the gate meant for them",
+            f"{BAD_CANDIDATES} of {BAD_CANDIDATES}",
+            f"{right} of {len(refusals)}",
+            kept=right == len(refusals) == BAD_CANDIDATES,
+        ),
+        _promise(
+            "champion untouched by a refusal",
+            f"{BAD_CANDIDATES} times",
+            f"{kept_champion} times",
+            kept=kept_champion == len(refusals) == BAD_CANDIDATES,
+        ),
+    )
+
+
+def _targets(outcome: Outcome) -> list[Line]:
+    figures, (first, second) = outcome.figures, outcome.releases
+    slowest_ms = max(outcome.rollbacks_ms)
+    lines = [
+        _target(
+            f"p99 around {outcome.updates} updates to steady p99",
+            f"at most {P99_RATIO_MAX} x",
+            f"{figures.p99_ratio:.2f} x ({figures.update_p99_ms:.1f} to "
+            f"{figures.steady_p99_ms:.1f} ms)",
+            kept=figures.p99_ratio <= P99_RATIO_MAX,
+        ),
+        _target(
+            "rollback, order to acknowledgement",
+            f"at most {ROLLBACK_MAX_MS:.0f} ms",
+            f"{slowest_ms:.1f} ms",
+            kept=slowest_ms <= ROLLBACK_MAX_MS,
+        ),
+    ]
+    lines += [
+        _target(
+            f"mAP50 of {one.semver} on the frozen test set",
+            f"at least {MAP50_MIN:.2f}",
+            f"{one.map50:.3f}",
+            kept=one.map50 >= MAP50_MIN,
+        )
+        for one in (first, second)
+    ]
+    if first.map50_new_scratch is not None and second.map50_new_scratch is not None:
+        gain = second.map50_new_scratch - first.map50_new_scratch
+        lines.append(
+            _target(
+                f"AP50 of the new scratch, {first.semver} to {second.semver}",
+                f"at least +{NEW_SCRATCH_GAIN_MIN:.2f}",
+                f"{first.map50_new_scratch:.3f} to {second.map50_new_scratch:.3f} ({gain:+.2f})",
+                kept=gain >= NEW_SCRATCH_GAIN_MIN,
+            )
+        )
+    limit_s = 60.0 if outcome.quick else DURATION_MAX_S
+    lines.append(
+        _target(
+            "the whole demo",
+            f"at most {limit_s:.0f} s",
+            f"{outcome.duration_s:.0f} s",
+            kept=outcome.duration_s <= limit_s,
+        )
+    )
+    return lines
+
+
+def _promise(what: str, expected: str, found: str, *, kept: bool) -> Line:
+    return Line(what, expected, found, kept, promise=True)
+
+
+def _target(what: str, expected: str, found: str, *, kept: bool) -> Line:
+    return Line(what, expected, found, kept, promise=False)
+
+
+def _refusal_dict(one: Refusal) -> dict[str, object]:
+    return {
+        "candidate": one.candidate,
+        "gate": one.gate,
+        "reason": one.reason,
+        "as_expected": one.as_expected,
+        "expected_gate": one.expected_gate,
+        "expected_reasons": sorted(one.expected_reasons),
+        "champion_kept": one.champion_kept,
+        "message": one.message,
+        "measurements": dict(one.measurements),
+        "seconds": round(one.seconds, 3),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
