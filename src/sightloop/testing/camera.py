@@ -43,6 +43,7 @@ class FrameRecord:
         answered_s: When its answer was whole; None if there was none.
         status: HTTP status; 0 if there was no answer.
         body: Decoded JSON answer, or `{"lost": why}`.
+        resent: Sent once more, since the server had closed the idle connection.
     """
 
     seq: int
@@ -52,6 +53,7 @@ class FrameRecord:
     answered_s: float | None
     status: int
     body: dict[str, Any]
+    resent: bool = False
 
     @property
     def answered(self) -> bool:
@@ -99,12 +101,27 @@ class _Connection:
         self._address = (host, port)
         self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: "
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used = False
+        self.resent = False
 
     async def open(self) -> None:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address)
 
     async def post(self, body: bytes) -> tuple[int, bytes]:
+        """Send one image; once more where the server had closed the idle connection before."""
+        self.resent = False
+        if self._used:
+            try:
+                return await self._exchange(body)
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                if getattr(error, "partial", b""):
+                    raise  # an answer had begun: this frame is lost
+                self.close()
+                self.resent = True
+        return await self._exchange(body)
+
+    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
         await self.open()
         assert self._streams is not None
         reader, writer = self._streams
@@ -114,6 +131,7 @@ class _Connection:
         lines = head.decode("latin-1").lower().split("\r\n")
         length = next(int(x.split(":")[1]) for x in lines if x.startswith("content-length:"))
         answer = await reader.readexactly(length)
+        self._used = True
         if "connection: close" in lines:
             self.close()
         return int(lines[0].split(" ")[1]), answer
@@ -122,6 +140,7 @@ class _Connection:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+            self._used = False
 
 
 class _Camera:
@@ -180,7 +199,7 @@ class _Camera:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
             connection.close()
             body = {"lost": f"{type(error).__name__}: {error}"}
-        record = FrameRecord(seq, image, due_s, sent_s, answered_s, status, body)
+        record = FrameRecord(seq, image, due_s, sent_s, answered_s, status, body, connection.resent)
         self._out.write(json.dumps(asdict(record), separators=(",", ":")) + "\n")
 
 
