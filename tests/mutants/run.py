@@ -78,17 +78,24 @@ MUTANTS = (
         file="distribution/store.py",
         text=(
             "                digest = copy_bundle(bundle_folder, temporary, trust).digest\n"
-            "                self._publish(temporary, self.path_of(digest))\n"
+            "                self._publish(temporary, digest, trust)\n"
             "        return self.get(digest, trust)\n"
         ),
         replacement=(
             "                shutil.copytree(bundle_folder, temporary, dirs_exist_ok=True)\n"
             "                digest = read_bundle(temporary).digest\n"
-            "                self._publish(temporary, self.path_of(digest))\n"
+            "                self._publish(temporary, digest, trust)\n"
             "        return read_bundle(self.path_of(digest))\n"
         ),
         test="tests/attacks/test_signature.py::"
         "test_release_of_a_stranger_is_refused_and_the_way_to_trust_them_named",
+    ),
+    Mutant(
+        name="signature not verified",
+        file="release/signing.py",
+        text="    if not key.verifies(signature, data):\n",
+        replacement="    if not signature:\n",
+        test="tests/attacks/test_signature.py::test_stranger_who_names_the_trusted_key_is_refused",
     ),
     Mutant(
         name="bytes not compared with the manifest",

@@ -1,7 +1,7 @@
 """`sightloop`: the root of the command line, exit codes, and how errors are shown.
 
 Exit codes: 0 done; 1 a fault of Sightloop itself; 2 usage, settings, a missing extra; 3 refused
-(a gate's no, a bundle that does not verify); 4 unusable input (images, labels, datasets);
+(a gate's no, a bundle that does not verify); 4 unusable input (images, labels, datasets, networks);
 5 a server unreachable or unable; 6 a pipeline, trainer or registry failed; 130 interrupted.
 """
 
@@ -14,6 +14,7 @@ import typer
 
 from sightloop.cli import bench, demo, detect, pipeline, release, rollout, serve
 from sightloop.errors import (
+    BackendError,
     BundleError,
     ClientError,
     ConfigError,
@@ -33,6 +34,7 @@ _EXIT_CODES: tuple[tuple[type[SightloopError], int], ...] = (
     (BundleError, 3),
     (ConfigError, 2),
     (InputError, 4),
+    (BackendError, 4),
     (ServingError, 5),
     (ClientError, 5),
     (PipelineError, 6),

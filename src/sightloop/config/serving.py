@@ -37,8 +37,6 @@ class ServingConfig(BaseModel):
     """How long a request may wait for its answer, recovery of a dead worker included."""
     candidate_timeout_s: Positive = 120.0
     """How long a candidate may take from the order to READY before it is killed."""
-    start_timeout_s: Positive = 120.0
-    """How long the first release of a line may take to answer."""
     standby_delay_s: Annotated[float, Field(ge=0)] = 0.3
     """Pause after a switch before the next standby is forked: keeps the fork off the frames."""
     retire_delay_s: Annotated[float, Field(ge=0)] = 0.5

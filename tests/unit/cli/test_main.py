@@ -25,6 +25,7 @@ def end_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (errors.RefusedAtStartError("x"), 3),
         (errors.ImageError("x"), 4),
         (errors.DatasetError("x"), 4),
+        (errors.ModelLoadError("x"), 4),
         (errors.ReleaseNotFoundError("x"), 5),
         (errors.ServerUnreachableError("x"), 5),
         (errors.StepFailedError("x"), 6),
