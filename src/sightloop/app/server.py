@@ -294,6 +294,7 @@ def _parts(
             latency_ratio_max=config.latency_ratio_max,
             threads=config.threads,
             pixels_max=config.pixels_max,
+            image_bytes_max=config.body_bytes_max,
         ),
     )
 

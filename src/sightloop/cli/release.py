@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,12 +114,10 @@ def build(
         typer.echo(f"made signing key {signing_key.key_id} in {place.keys}", err=True)
     with _shown_progress(f"{line} {semver}") as progress:
         if out is None:
-            trust = load_trust(place.keys)
-            bundle = build_into_store(
-                spec, store=store, trust=trust, key=signing_key, progress=progress
-            )
+            made = partial(build_into_store, store=store, trust=load_trust(place.keys))
         else:
-            bundle = build_release(spec, folder=out, key=signing_key, progress=progress)
+            made = partial(build_release, folder=out)
+        bundle = made(spec, key=signing_key, progress=progress)
     _show(bundle, as_json=json_)
 
 

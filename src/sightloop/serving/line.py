@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sightloop._support.clock import Clock
@@ -124,20 +124,13 @@ class ServedLine:
     def order_for(self, source: Path, *, gated: bool) -> Order:
         """The order that makes a standby the worker of the bundle at `source`."""
         record = self.parts.history.record
-        template = self.parts.order
-        return Order(
-            line=template.line,
+        return replace(
+            self.parts.order,
             source=str(source),
-            store=template.store,
-            trust_folder=template.trust_folder,
-            trust_files=template.trust_files,
             gated=gated,
             champion_digest=record.champion.digest if record.champion else None,
             accepted_digests=tuple(release.digest for release in record.accepted),
             highest_semver=record.highest_semver,
-            latency_ratio_max=template.latency_ratio_max,
-            threads=template.threads,
-            pixels_max=template.pixels_max,
         )
 
     async def load_again(self, release: ReleaseId) -> Worker:

@@ -27,6 +27,7 @@ class Order:
         latency_ratio_max: Bound of the latency gate.
         threads: Intra-op threads.
         pixels_max: Largest image this worker decodes.
+        image_bytes_max: Largest image file it decodes.
     """
 
     line: str
@@ -41,6 +42,7 @@ class Order:
     latency_ratio_max: float = 1.5
     threads: int = 1
     pixels_max: int = 50_000_000
+    image_bytes_max: int = 32 << 20
 
     def to_bytes(self) -> bytes:
         """As JSON."""

@@ -59,7 +59,9 @@ class _Worker:
                 self._answer(head.id, body)
             elif head.kind is Kind.ORDER:
                 order = order_from_bytes(body)
-                self._limits = DecodeLimits(pixels_max=order.pixels_max)
+                self._limits = DecodeLimits(
+                    bytes_max=order.image_bytes_max, pixels_max=order.pixels_max
+                )
                 threading.Thread(target=self._load, args=(order,), name="loader").start()
             elif head.kind is Kind.STOP:
                 lower_priority()  # the kernel frees the memory at this process's priority

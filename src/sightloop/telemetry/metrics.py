@@ -14,6 +14,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.samples import Sample
 
 _SECONDS = (0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)
 _UPDATE_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -23,7 +24,7 @@ class ServingMetrics:
     """Counts of one server."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # not annotated there
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "sightloop_requests",
@@ -89,7 +90,7 @@ class ServingMetrics:
         for role, (semver, digest) in roles.items():
             self.release.labels(line, role, semver, digest[:12]).set(1)
 
-    def _release_samples(self):  # type: ignore[no-untyped-def]  # prometheus' Sample is private
+    def _release_samples(self) -> list[Sample]:
         return [sample for metric in self.release.collect() for sample in metric.samples]
 
     def as_text(self) -> bytes:
