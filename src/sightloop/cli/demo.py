@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ def demo(
     from sightloop.demo.run import DemoOptions, run_demo
     from sightloop.demo.screen import ConsoleScreen, print_table
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the children like ctrl-C
     clock = SystemClock()
     console = Console(stderr=json_)
     options = DemoOptions(out=out, quick=quick, keep=keep)

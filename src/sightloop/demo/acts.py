@@ -18,13 +18,13 @@ from sightloop.client.http_client import Client, Json
 from sightloop.demo.candidates import BadCandidate
 from sightloop.demo.timeline import Refusal, Timeline
 from sightloop.errors import ServingError
+from sightloop.serving.lifecycle import ReleaseState
 from sightloop.testing.checker import Switch
 from sightloop.testing.driver import back_and_forth, roll_back
 from sightloop.testing.figures import TAIL_S
 
 _POLL_S: Final = 0.002
 _KILL_LIMIT_S: Final = 60.0
-_LOADING: Final = "LOADING"
 _SETTLE_S: Final = 1.0
 
 
@@ -106,7 +106,10 @@ class Operator:
         refused = outcome.get("refused") or {}
         measurements = dict(refused.get("measurements", {}))
         if killed_pid is not None:
-            measurements |= {"killed_pid": killed_pid, "killed_in_state": _LOADING}
+            measurements |= {
+                "killed_pid": killed_pid,
+                "killed_in_state": ReleaseState.LOADING.value,
+            }
         refusal = Refusal(
             candidate=candidate.name,
             story=candidate.story,
@@ -156,7 +159,7 @@ class Operator:
 
     def _loading_pid(self) -> int | None:
         candidate = self._client.status(self._line)["candidate"]
-        if candidate is None or candidate["state"] != _LOADING:
+        if candidate is None or candidate["state"] != ReleaseState.LOADING:
             return None
         return int(candidate["pid"])
 

@@ -10,7 +10,7 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from sightloop.runtime.onnx_backend import open_onnx
 from sightloop.testing import bad_models
 from sightloop.vision.decode import decode_image
 
+COUNT: Final = 6
 SHIFT_PX: Final = 2
 SLOWER: Final = 2.3
 """How many times the good release's CPU time a frame of the slow one takes: twice, with room for
@@ -68,21 +69,36 @@ def build_candidates(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    versions = iter(_next_versions(good.manifest.semver, 6))
+    maker = _Maker(folder, good, key, iter(_next_versions(good.manifest.semver, COUNT)))
+    return (*_not_as_signed(maker, stranger), *_not_fit(maker), _killed(maker))
 
-    def wrapped(name: str, model: Path, *, signer: SigningKey = key) -> Path:
-        return rewrap(folder / name, good, model=model, semver=next(versions), key=signer).folder
 
-    def changed(name: str, change: Callable[[Path, Path], None]) -> Path:
-        model = folder / f"{name}.onnx"
-        change(good.model, model)
-        bundle = wrapped(name, model)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Wraps models as if they were the good release, each under a version of its own."""
+
+    folder: Path
+    good: Bundle
+    key: SigningKey
+    versions: Iterator[str]
+
+    def wrapped(self, name: str, *, model: Path, signer: SigningKey) -> Path:
+        """The bundle of a model."""
+        semver = next(self.versions)
+        return rewrap(self.folder / name, self.good, model=model, semver=semver, key=signer).folder
+
+    def changed(self, name: str, change: Callable[[Path, Path], None]) -> Path:
+        """The properly signed bundle of what `change` makes of the good model."""
+        model = self.folder / f"{name}.onnx"
+        change(self.good.model, model)
+        bundle = self.wrapped(name, model=model, signer=self.key)
         model.unlink()
         return bundle
 
-    flipped = wrapped("flipped-byte", good.model)
+
+def _not_as_signed(maker: _Maker, stranger: SigningKey) -> tuple[BadCandidate, ...]:
+    flipped = maker.wrapped("flipped-byte", model=maker.good.model, signer=maker.key)
     _flip_byte(flipped / MODEL_NAME)
-    layers = _layers_for(good, SLOWER, folder / "probe.onnx")
     return (
         BadCandidate(
             "flipped byte",
@@ -94,41 +110,50 @@ def build_candidates(
         BadCandidate(
             "stranger's signature",
             "the good weights, signed with a key that this server does not trust",
-            wrapped("stranger", good.model, signer=stranger),
+            maker.wrapped("stranger", model=maker.good.model, signer=stranger),
             gate="integrity",
             reasons=frozenset({"signer_untrusted"}),
         ),
+    )
+
+
+def _not_fit(maker: _Maker) -> tuple[BadCandidate, ...]:
+    layers = _layers_for(maker.good, SLOWER, maker.folder / "probe.onnx")
+    return (
         BadCandidate(
             "wrong answers",
             "properly signed and loadable, but the weights of its convolutions are shuffled",
-            changed("wrong-answers", _shuffle),
+            maker.changed("wrong-answers", _shuffle),
             gate="behaviour",
             reasons=frozenset(
                 {"expected_detections_missed", "unexpected_detections", "labels_missed"}
             ),
         ),
         BadCandidate(
-            "image shifted by 2 px",
-            "its graph moves the image by 2 px to the right before the network sees it",
-            changed("shifted", _shift),
+            f"image shifted by {SHIFT_PX} px",
+            f"its graph moves the image by {SHIFT_PX} px to the right before the network sees it",
+            maker.changed("shifted", _shift),
             gate="behaviour",
             reasons=frozenset({"systematic_offset"}),
         ),
         BadCandidate(
             "twice too slow",
             f"{layers + 1} extra convolutions that change no answer",
-            changed("slow", lambda src, dst: bad_models.slow_down(src, dst, layers=layers)),
+            maker.changed("slow", lambda src, dst: bad_models.slow_down(src, dst, layers=layers)),
             gate="latency",
             reasons=frozenset({"too_slow"}),
         ),
-        BadCandidate(
-            "killed while it loads",
-            f"a good release with {_HEAVY_MEBIBYTES} MiB of ballast, whose process is killed",
-            changed("killed", _weigh_down),
-            gate="load",
-            reasons=frozenset({"candidate_died"}),
-            killed=True,
-        ),
+    )
+
+
+def _killed(maker: _Maker) -> BadCandidate:
+    return BadCandidate(
+        "killed while it loads",
+        f"a good release with {_HEAVY_MEBIBYTES} MiB of ballast, whose process is killed",
+        maker.changed("killed", _weigh_down),
+        gate="load",
+        reasons=frozenset({"candidate_died"}),
+        killed=True,
     )
 
 

@@ -21,6 +21,7 @@ _TICKS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000
 _STEPS_S: Final = (0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 _LABELS_WANTED: Final = 12
 _LETTER_PX: Final = 6.6
+_NAME_ROOM: Final = 0.6
 _MATCH_IOU: Final = 0.5
 
 _Axis = Callable[[float], float]
@@ -209,14 +210,16 @@ def sample_picture(
     ]
     if found is None:
         for box, index in zip(labels.boxes.tolist(), labels.classes.tolist(), strict=True):
-            parts.append(_box(box, f"c{index} label", classes[index]))
+            parts.append(_box(box, width, f"c{index} label", classes[index]))
     else:
         rows = zip(found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
         for box, index, score in rows:
-            parts.append(_box(box, f"c{index}", f"{classes[index]} {score:.2f}"))
+            parts.append(_box(box, width, f"c{index}", f"{classes[index]} {score:.2f}"))
         for index in missed_labels(labels, found):
             box = labels.boxes[index].tolist()
-            parts.append(_box(box, "missed", f"{classes[int(labels.classes[index])]} missed"))
+            parts.append(
+                _box(box, width, "missed", f"{classes[int(labels.classes[index])]} missed")
+            )
     parts.append("</svg>")
     return "".join(parts)
 
@@ -228,12 +231,13 @@ def missed_labels(labels: Labels, found: Detections) -> list[int]:
     return [index for index in range(len(labels)) if index not in matched]
 
 
-def _box(box: Sequence[float], kind: str, text: str) -> str:
+def _box(box: Sequence[float], width_px: int, kind: str, text: str) -> str:
     x1, y1, x2, y2 = box
-    below = y1 < 10
-    y = y2 + 7 if below else y1 - 2
+    y = y2 + 7 if y1 < 10 else y1 - 2
+    at_right = x1 > _NAME_ROOM * width_px
+    place = f'x="{x2 if at_right else x1:.1f}" text-anchor="{"end" if at_right else "start"}"'
     return (
         f'<rect class="box {kind}" x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" '
-        f'height="{y2 - y1:.1f}"/><text class="boxname {kind}" x="{x1:.1f}" y="{y:.1f}">'
+        f'height="{y2 - y1:.1f}"/><text class="boxname {kind}" {place} y="{y:.1f}">'
         f"{escape(text)}</text>"
     )

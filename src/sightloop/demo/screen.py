@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sightloop._support.clock import Clock
-from sightloop.demo.outcome import Outcome, lines_of
+from sightloop.demo.outcome import Line, Outcome, lines_of
 
 _EVERY = 5
 
@@ -34,16 +34,15 @@ class ConsoleScreen:
 
 def print_table(outcome: Outcome, console: Console) -> None:
     """Promises and targets, one a line."""
-    table = Table(show_edge=False, pad_edge=False, header_style="dim")
-    for name in ("", "", "expected", "found", ""):
-        table.add_column(name)
-    for line in lines_of(outcome):
-        if line.promise:
-            mark = "[green]kept[/]" if line.kept else "[bold red]BROKEN[/]"
-        else:
-            mark = "[green]reached[/]" if line.kept else "[yellow]missed[/]"
-        kind = "promise" if line.promise else "target"
-        table.add_row(f"[dim]{kind}[/]", line.what, line.expected, line.found, mark)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", "expected", "found", ""):
+        table.add_column(name, no_wrap=True)
+    lines = lines_of(outcome)
+    for promise, title in ((True, "promises"), (False, "targets")):
+        table.add_row(f"[bold]{title}[/]")
+        for line in lines:
+            if line.promise is promise:
+                table.add_row(f"  {line.what}", line.expected, line.found, _mark(line))
     console.print()
     console.print(table)
     for one in outcome.refusals:
@@ -55,3 +54,9 @@ def print_table(outcome: Outcome, console: Console) -> None:
             )
     for fault in outcome.check.faults[:5]:
         console.print(f"[bold red]fault[/] {fault}", highlight=False)
+
+
+def _mark(line: Line) -> str:
+    if line.promise:
+        return "[green]kept[/]" if line.kept else "[bold red]BROKEN[/]"
+    return "[green]reached[/]" if line.kept else "[yellow]missed[/]"

@@ -105,7 +105,7 @@ def test_one_broken_promise_fails_the_demo(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"figures": replace(FIGURES, update_p99_ms=12.6)}, "p99 around"),
+        ({"figures": replace(FIGURES, update_p99_ms=12.6)}, "p99 of 20 updates"),
         ({"rollbacks_ms": (3.0, 10.1)}, "rollback"),
         ({"releases": (replace(RELEASES[0], map50=0.79), RELEASES[1])}, "mAP50 of 1.0.0"),
         ({"releases": (RELEASES[0], replace(RELEASES[1], map50=0.79))}, "mAP50 of 1.1.0"),
