@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,7 @@ def demo(
     options = DemoOptions(out=out, quick=quick, keep=keep)
     result = run_demo(options, ConsoleScreen(console, clock), clock=clock)
     print_table(result.outcome, console)
-    _print_where(result, console.print)
+    _print_where(result, partial(console.print, highlight=False, markup=False, soft_wrap=True))
     if json_:
         print(result.report_json.read_text())
     if not result.outcome.kept:
@@ -53,5 +54,8 @@ def demo(
 def _print_where(result: DemoResult, say: Say) -> None:
     say(f"\nreport: {result.report_html}")
     say(f"figures: {result.report_json}")
+    for _, command in result.commands:
+        if command.startswith("mlflow"):
+            say(f"runs: {command}")
     if result.url is not None:
         say(f"the server is left up: {result.url}  (stop it with: kill {result.pid})")

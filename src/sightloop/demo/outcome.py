@@ -77,7 +77,7 @@ class Outcome:
         releases: First and second release.
         check: Of every answer.
         figures: Of the updates back and forth.
-        training_p99_ms: While the second training ran; None if there was none.
+        training_p99_ms: While the second release was trained; None if it came from the cache.
         rollbacks_ms: Order to acknowledgement, of each.
         updates: Measured updates.
         refusals: How the bad candidates ended.
@@ -159,7 +159,7 @@ def summarise(
     training = [
         ms
         for act in timeline.acts
-        if act.kind == "training"
+        if act.kind == "training" and releases[1].train_s is not None
         for ms in latencies_in(records, (act.began_s, act.ended_s))
     ]
     return Outcome(

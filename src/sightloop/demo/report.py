@@ -209,8 +209,8 @@ def _closeup(outcome: Outcome, evidence: Evidence) -> tuple[str, str]:
     )
     seconds = switch.ack_s - switch.order_s
     return chart, (
-        f"{escape(_switch_name(outcome, switch))}: ordered at 0 s (dashed), verified, loaded, "
-        f"warmed, replayed on its calibration set and timed beside the traffic, then switched: "
+        f"{escape(_switch_name(outcome, switch)).capitalize()}: ordered at 0 s (dashed), verified, "
+        f"loaded, warmed, replayed on its calibration set and timed beside the traffic, then switched: "
         f"acknowledged after {seconds:.2f} s (solid)."
     )
 
@@ -220,7 +220,7 @@ def _lines_table(lines: Sequence[Line]) -> str:
     for line in lines:
         word, kind = ("kept", "yes") if line.kept else ("broken", "no")
         if not line.promise:
-            word, kind = ("reached", "yes") if line.kept else ("missed", "missed-aim")
+            word, kind = ("met", "yes") if line.kept else ("missed", "missed-aim")
         rows.append(
             f"<tr><td>{'promise' if line.promise else 'target'}</td><td>{escape(line.what)}</td>"
             f'<td>{escape(line.expected)}</td><td class="n">{escape(line.found)}</td>'

@@ -64,6 +64,7 @@ class DemoResult:
         outcome: Figures and promises.
         report_json: The figures.
         report_html: The page.
+        commands: What to type to look further: (what for, command).
         url: Where the kept server listens; None if it was not kept.
         pid: The kept server's process.
     """
@@ -71,6 +72,7 @@ class DemoResult:
     outcome: Outcome
     report_json: Path
     report_html: Path
+    commands: tuple[tuple[str, str], ...]
     url: str | None
     pid: int | None
 
@@ -305,4 +307,4 @@ def _write(outcome: Outcome, evidence: Evidence, out: Path, played: _Played) -> 
     ]
     write_json_atomic(report_json, {**outcome.as_dict(), "acts": acts})
     write_bytes_atomic(report_html, render_report(outcome, evidence).encode())
-    return DemoResult(outcome, report_json, report_html, played.url, played.pid)
+    return DemoResult(outcome, report_json, report_html, evidence.commands, played.url, played.pid)

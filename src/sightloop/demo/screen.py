@@ -59,4 +59,4 @@ def print_table(outcome: Outcome, console: Console) -> None:
 def _mark(line: Line) -> str:
     if line.promise:
         return "[green]kept[/]" if line.kept else "[bold red]BROKEN[/]"
-    return "[green]reached[/]" if line.kept else "[yellow]missed[/]"
+    return "[green]met[/]" if line.kept else "[yellow]missed[/]"

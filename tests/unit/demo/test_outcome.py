@@ -155,3 +155,13 @@ def test_training_figures_come_from_frames_due_while_it_ran() -> None:
     assert outcome.figures.update_p99_ms == pytest.approx(20.0)
     assert outcome.rollbacks_ms == pytest.approx((4.0,))
     assert outcome.updates == 1
+
+
+def test_a_training_from_the_cache_has_no_latency_beside_it() -> None:
+    timeline = Timeline(SystemClock(), SilentScreen())
+    timeline.acts.append(Act("train", "training", 5.0, 6.0))
+    timeline.updates.append(Switch(order_s=20.0, ack_s=21.0, digest="b"))
+    records = [_record(at, 10.0) for at in (5.5, 19.0, 20.5)]
+    cached = (RELEASES[0], replace(RELEASES[1], train_s=None))
+    outcome = summarise(timeline, records, CHECK, releases=cached, quick=False, duration_s=40.0)
+    assert outcome.training_p99_ms is None
