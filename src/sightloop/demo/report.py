@@ -210,8 +210,8 @@ def _closeup(outcome: Outcome, evidence: Evidence) -> tuple[str, str]:
     seconds = switch.ack_s - switch.order_s
     return chart, (
         f"{escape(_switch_name(outcome, switch)).capitalize()}: ordered at 0 s (dashed), verified, "
-        f"loaded, warmed, replayed on its calibration set and timed beside the traffic, then switched: "
-        f"acknowledged after {seconds:.2f} s (solid)."
+        "loaded, warmed, replayed on its calibration set and timed beside the traffic, then "
+        f"switched: acknowledged after {seconds:.2f} s (solid)."
     )
 
 
