@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -206,15 +207,19 @@ def _order(
 
 
 def forget_history(workspace: Workspace, out: Path) -> None:
-    """Start the slot's history anew; trainings and releases of an earlier demo stay.
+    """Start anew with history, store and registry; an earlier demo's trainings stay cached.
+
+    Newer code or settings give other releases of the same version, which no registry accepts.
 
     Raises:
         WorkspaceError: A server still runs on the workspace.
     """
     with _lock(workspace, out):
-        database = workspace.serving_database
-        for path in database.parent.glob(f"{database.name}*"):
-            path.unlink()
+        for database in (workspace.serving_database, workspace.mlflow_database):
+            for path in database.parent.glob(f"{database.name}*"):
+                path.unlink()
+        for folder in (workspace.releases, workspace.mlflow_artifacts):
+            shutil.rmtree(folder, ignore_errors=True)
         (out / KEPT_NAME).unlink(missing_ok=True)
 
 

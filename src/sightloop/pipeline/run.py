@@ -11,17 +11,18 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from sightloop._support.clock import Clock, SystemClock
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
-from sightloop.errors import ConfigError, ReleaseNotFoundError
+from sightloop.errors import ConfigError, ReleaseNotFoundError, VersionExistsError
 from sightloop.pipeline.cache import Entry, check_outside
 from sightloop.pipeline.config import PipelineConfig, is_path
 from sightloop.pipeline.display import Display, How, SilentDisplay
-from sightloop.pipeline.engines.inline import run_inline
+from sightloop.pipeline.engines.inline import BeforeWork, nothing_before, run_inline
 from sightloop.pipeline.graph import build_graph, check_graph
 from sightloop.pipeline.lock import hold_line
 from sightloop.pipeline.run_record import RunRecord, mark_interrupted
@@ -123,6 +124,7 @@ def run_pipeline(
         ConfigError: An unknown engine, or a parent that is not in the store.
         PipelineError: `run_in_progress`: the line is being run already.
         ReleaseRefusedError: A gate said no.
+        VersionExistsError: The line has this semver already, and it would be trained anew.
         SightloopError: A step failed.
     """
     if engine not in ENGINES:
@@ -139,6 +141,7 @@ def run_pipeline(
         config=config.model_dump(mode="json"),
         display=watched,
         clock=clock or SystemClock(),
+        before_work=partial(_check_semver_is_free, config, workspace),
     )
     result: Any = json.loads(made["register"].outputs["result"].read_bytes())
     return RunResult(
@@ -153,6 +156,18 @@ def run_pipeline(
     )
 
 
+def _check_semver_is_free(config: PipelineConfig, workspace: Workspace, step: str) -> None:
+    """Say before hours of training, not after, that its release could not be registered."""
+    if step != "train":
+        return
+    for entry in ReleaseStore(workspace.releases).entries():
+        if (entry.line, entry.semver) == (config.line, config.semver):
+            raise VersionExistsError(
+                f"line {config.line}: {config.semver} is release {entry.digest[:12]} already, and "
+                "data, settings or code have changed since; raise `semver` in the config"
+            )
+
+
 def run_steps(
     steps: Sequence[Step],
     workspace: Workspace,
@@ -161,6 +176,7 @@ def run_steps(
     config: Mapping[str, object],
     display: Display,
     clock: Clock,
+    before_work: BeforeWork = nothing_before,
 ) -> tuple[str, dict[str, Entry]]:
     """Run any graph under the line's lock, with a record. Returns the run's name and outputs.
 
@@ -184,7 +200,14 @@ def run_steps(
             clock=clock,
         )
         runner = StepRunner(workspace, run_id)
-        made = run_inline(steps, runner, record=record, display=display, clock=clock)
+        made = run_inline(
+            steps,
+            runner,
+            record=record,
+            display=display,
+            clock=clock,
+            before_work=before_work,
+        )
         record.done({name: str(entry.folder) for name, entry in made.items()})
     return run_id, made
 

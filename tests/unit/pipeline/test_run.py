@@ -10,11 +10,14 @@ import pytest
 
 from sightloop._support.clock import SystemClock
 from sightloop.config.workspace import Workspace, open_workspace
-from sightloop.errors import ConfigError, TrainerError
+from sightloop.distribution.store import ReleaseStore
+from sightloop.errors import ConfigError, TrainerError, VersionExistsError
 from sightloop.pipeline.config import PipelineConfig
 from sightloop.pipeline.display import SilentDisplay
 from sightloop.pipeline.run import plan, run_pipeline, run_steps, with_parent_digest
 from sightloop.pipeline.step import Step
+from sightloop.release.signing import create_key, load_trust
+from sightloop.testing.tiny_detectors import build_tiny_release
 from sightloop.testing.toy_steps import calls, toy_chain, toy_step
 from sightloop.testing.yolo_folder import write_yolo_folder
 
@@ -133,3 +136,18 @@ def test_parent_that_is_not_in_the_store_is_refused(workspace: Workspace, tmp_pa
 def test_parent_as_a_folder_is_left_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
     config = _config(tmp_path / "data.yaml", parent="/bundles/one")
     assert with_parent_digest(config, workspace) is config
+
+
+def test_semver_that_is_taken_is_said_before_the_training(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    key = create_key(workspace.keys)
+    build_tiny_release(tmp_path / "taken", line="weld", semver="1.0.0", key=key, frames=2)
+    ReleaseStore(workspace.releases).add(tmp_path / "taken", load_trust(workspace.keys))
+    config = _config(
+        write_yolo_folder(tmp_path / "weld", images={"train": 9}), line="weld", semver="1.0.0"
+    )
+    with pytest.raises(VersionExistsError, match="raise `semver`"):
+        run_pipeline(config, workspace)
+    (run,) = [path.parent for path in workspace.runs.glob("*/run.json")]
+    assert _states(_record(workspace, run.name))[:4] == ["ran", "ran", "ran", "failed"]

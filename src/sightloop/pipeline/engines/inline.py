@@ -6,7 +6,7 @@ Stopped at any point, the next run finds the steps that were finished and goes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sightloop._support.clock import Clock
@@ -16,6 +16,12 @@ from sightloop.pipeline.run_record import RunRecord
 from sightloop.pipeline.step import Step
 from sightloop.pipeline.step_runner import StepRunner
 
+BeforeWork = Callable[[str], None]
+
+
+def nothing_before(step: str) -> None:
+    """For runs that have nothing to say before a step does its work."""
+
 
 def run_inline(
     steps: Sequence[Step],
@@ -24,6 +30,7 @@ def run_inline(
     record: RunRecord,
     display: Display,
     clock: Clock,
+    before_work: BeforeWork = nothing_before,
 ) -> dict[str, Entry]:
     """Run `steps` in their order.
 
@@ -33,6 +40,7 @@ def run_inline(
         record: Is told of each step before it starts and after it ended.
         display: Likewise, for people.
         clock: Measures the steps.
+        before_work: Called with the name of a step that no cache answers; may raise to end the run.
 
     Returns:
         What each step made, by its name.
@@ -44,7 +52,7 @@ def run_inline(
     display.begin([step.name for step in steps])
     try:
         for step in steps:
-            made[step.name] = _run_one(step, made, runner, record, display, clock)
+            made[step.name] = _run_one(step, made, runner, record, display, clock, before_work)
     finally:
         display.close()
     return made
@@ -57,6 +65,7 @@ def _run_one(
     record: RunRecord,
     display: Display,
     clock: Clock,
+    before_work: BeforeWork,
 ) -> Entry:
     started_s = clock.monotonic_s()
     display.working(step.name, 0.0, "reading")
@@ -66,6 +75,7 @@ def _run_one(
         record.decided(step.name, decision.key)
         entry = decision.entry
         if entry is None:
+            before_work(step.name)
             report = partial(display.working, step.name)
             entry = runner.run(step, decision.key, made, report)
     except BaseException as error:
