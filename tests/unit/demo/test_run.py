@@ -20,14 +20,15 @@ class SilentScreen:
     def progress(self, done: int, total: int) -> None: ...
 
 
-def test_a_new_demo_forgets_the_slots_history_and_nothing_else(tmp_path: Path) -> None:
+def test_a_new_demo_starts_history_store_and_registry_anew_and_keeps_the_trainings(
+    tmp_path: Path,
+) -> None:
     workspace = open_workspace(tmp_path / "workspace")
-    kept = [workspace.mlflow_database, workspace.releases / "x", workspace.cache / "y"]
-    for path in kept:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    kept = [workspace.keys / "default.key", workspace.cache / "y"]
     gone = [workspace.serving_database, workspace.root / "serving.db-wal", tmp_path / KEPT_NAME]
-    for path in gone:
+    gone += [workspace.mlflow_database, workspace.releases / "x", workspace.mlflow_artifacts / "y"]
+    for path in (*kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     forget_history(workspace, tmp_path)
     assert all(path.exists() for path in kept)
