@@ -18,10 +18,10 @@ PIP := $(BIN)/python -m pip install --quiet
 demo: $(VENV)/.train
 	$(BIN)/sightloop demo $(ARGS)
 
-test: $(VENV)/.train
+test: $(VENV)/.dev $(VENV)/.train
 	$(BIN)/python -m pytest $(ARGS)
 
-slow: $(VENV)/.train
+slow: $(VENV)/.dev $(VENV)/.train
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.dev
@@ -42,15 +42,15 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv: install it (Debian, Ubuntu: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
-	@echo "installing sightloop with its development tools into $(VENV): about 200 MB to download, 600 MB on disk"
+	@echo "installing sightloop and its development tools into $(VENV): about 200 MB to download, 600 MB on disk"
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.dev
-	@echo "installing the extras registry (MLflow, about 250 MB to download) and train (Ultralytics and torch: up to 3 GB to download, 7 GB on disk with CUDA; TORCH_INDEX=URL takes smaller CPU wheels)"
+$(VENV)/.train: $(BIN)/python pyproject.toml
+	@echo "installing sightloop with the extras registry (MLflow, about 250 MB to download) and train (Ultralytics and torch: up to 3 GB to download, 7 GB on disk with CUDA; TORCH_INDEX=URL takes smaller CPU wheels)"
 	@echo "licence: Ultralytics is AGPL-3.0; Sightloop itself is Apache-2.0 and never imports it while serving (docs/licensing.md)"
 	@if [ -n "$(TORCH_INDEX)" ]; then $(PIP) torch torchvision --index-url "$(TORCH_INDEX)"; fi
-	@$(PIP) -e '.[dev,registry,train]'
+	@$(PIP) -e '.[registry,train]'
 	@touch $@
 
 clean:
