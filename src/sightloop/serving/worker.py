@@ -19,6 +19,7 @@ from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ImageError, SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
+from sightloop.gates.latency import PROCESS_STOPWATCH, SYSTEM_STOPWATCH
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.runtime.loaded_release import LoadedRelease, detections_as_json
@@ -70,7 +71,8 @@ class _Worker:
                 return
 
     def _load(self, order: Order) -> None:
-        lower_priority()
+        if order.threads == 1:
+            lower_priority()
         try:
             admission = self._carry_out(order)
         except Exception as error:  # the process's border: the front must hear of it
@@ -109,9 +111,14 @@ class _Worker:
             policy=GatePolicy(latency_ratio_max=order.latency_ratio_max),
             threads=order.threads,
             on_state=self._report,
+            stopwatch=SYSTEM_STOPWATCH if order.threads == 1 else PROCESS_STOPWATCH,
         )
 
     def _report(self, state: str) -> None:
+        if state == "WARMING":
+            # Not before, where a network has threads of its own: they keep the nice level of the
+            # thread that creates the session, for as long as the release serves.
+            lower_priority()
         self._send(Kind.STATE, state.encode())
 
     def _answer(self, id: int, image: bytes) -> None:

@@ -1,0 +1,35 @@
+"""Who runs at which nice level: the worker that serves at normal priority, its loader at 19."""
+
+from pathlib import Path
+
+import pytest
+
+from sightloop.client.http_client import Client
+from sightloop.testing.server_process import ServerProcess
+from sightloop.testing.tiny_traffic import tiny_traffic
+
+
+def nice_levels(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int((task / "stat").read_text().rpartition(")")[2].split()[16]) for task in tasks]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_all_threads_of_a_worker_that_serves_have_normal_priority(
+    tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLOOP_SERVE_THREADS", str(threads))
+    traffic = tiny_traffic(tmp_path, images=1)
+    first = traffic.folder_of(traffic.digests[0])
+    with (
+        ServerProcess(
+            traffic.workspace.root, log=tmp_path / "server.log", releases=[first]
+        ) as server,
+        Client(server.url) as client,
+    ):
+        outcome = client.update("plate", digest=traffic.digests[1])
+        assert outcome["state"] == "ACTIVE", outcome["refused"]
+        client.detect((traffic.images / "000.jpg").read_bytes())
+        champion = client.status("plate")["champion"]
+        ours = nice_levels(server.pid)
+        assert nice_levels(champion["pid"]) == [ours[0]] * threads
