@@ -55,7 +55,7 @@ def _print_where(result: DemoResult, say: Say) -> None:
     say(f"\nreport: {result.report_html}")
     say(f"figures: {result.report_json}")
     for _, command in result.commands:
-        if command.startswith("mlflow"):
+        if " ui --backend-store-uri" in command:
             say(f"runs: {command}")
     if result.url is not None:
         say(f"the server is left up: {result.url}  (stop it with: kill {result.pid})")

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -270,6 +271,12 @@ def _facts(bundle: Bundle, quality: Quality, training_s: dict[str, float | None]
     )
 
 
+def _beside_python(command: str) -> str:
+    """A command of this very environment, whether it is activated or not."""
+    path = Path(sys.executable).with_name(command)
+    return str(path) if path.exists() else command
+
+
 def _commands(
     options: DemoOptions, workspace: Workspace, out: Path, played: _Played
 ) -> tuple[tuple[str, str], ...]:
@@ -278,14 +285,15 @@ def _commands(
         address = f"sqlite:///{workspace.mlflow_database}"
         commands.append(
             (
-                "Both runs, their parameters, losses, PR curves, bundles and model versions:",
-                f"mlflow ui --backend-store-uri {address}",
+                "Both runs, their parameters, losses, PR curves, bundles and model versions "
+                "(choose Model training at the top left):",
+                f"{_beside_python('mlflow')} ui --backend-store-uri {address}",
             )
         )
     commands.append(
         (
             f"Release {played.second.manifest.semver} as it was signed:",
-            f"sightloop release show {played.second.folder}",
+            f"{_beside_python('sightloop')} release show {played.second.folder}",
         )
     )
     if played.url is not None:
@@ -297,7 +305,12 @@ def _commands(
             )
         )
     else:
-        commands.append(("Serve it yourself:", f"sightloop serve --workspace {workspace.root}"))
+        commands.append(
+            (
+                "Serve it yourself:",
+                f"{_beside_python('sightloop')} serve --workspace {workspace.root}",
+            )
+        )
     commands.append(
         ("Every event of the server, one JSON object a line:", f"less {out}/server.log")
     )
