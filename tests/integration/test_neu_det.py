@@ -122,7 +122,9 @@ def test_a_hundred_images_become_a_release_that_serves(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_set_becomes_a_release_that_serves(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "workspace")
-    made = _run(workspace, [f"data={IMAGES / 'data.yaml'}", f"train.weights={WEIGHTS}"])
+    fine_tune = ["epochs=10", "learning_rate=0.001", "close_mosaic=3", "validate_every=0"]
+    settings = [f"data={IMAGES / 'data.yaml'}", f"train.weights={WEIGHTS}"]
+    made = _run(workspace, [*settings, *(f"train.{setting}" for setting in fine_tune)])
     assert made.metrics["images"] == 216
     images = sorted((IMAGES / "images" / "test").iterdir())[::18]
     _check_serves_and_detects(workspace, made, images)
