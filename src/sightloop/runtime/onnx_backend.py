@@ -39,6 +39,11 @@ _FAILURES = (
 )
 
 
+def available_providers() -> tuple[str, ...]:
+    """Execution providers of the installed ONNX Runtime, best first."""
+    return tuple(str(name) for name in onnxruntime.get_available_providers())
+
+
 class OnnxBackend:
     """One ONNX Runtime session on the CPU. One thread at a time calls `run`."""
 

@@ -104,6 +104,7 @@ class Zygote:
     def _expect(self, word: bytes) -> None:
         if self._control.recv(1) != word:
             code = self._process.wait()
+            self._control.close()
             raise ServingError(
                 f"zygote: expected it to start, found exit code {code}; see its messages above",
                 "zygote_died",
