@@ -1,4 +1,4 @@
-"""`sightloop release`: keys, and releases as files: build, verify, show."""
+"""`sightloop release`: keys, and releases as files: build, verify, show; the rest from beside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sightloop.cli import release_transport
 
 if TYPE_CHECKING:
     from sightloop.pipeline.release_builder import Progress
@@ -145,6 +147,10 @@ def show(folder: Folder, json_: Json = False) -> None:
     from sightloop.release.bundle import read_bundle
 
     _show(read_bundle(folder), as_json=json_)
+
+
+app.command("export")(release_transport.export_)
+app.command("import")(release_transport.import_)
 
 
 @contextlib.contextmanager

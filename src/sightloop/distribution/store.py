@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sightloop._support.files import TEMPORARY_PREFIX, sync_folder, sync_tree
-from sightloop.errors import BundleError, ReleaseNotFoundError
+from sightloop.errors import BundleError, ReleaseNotFoundError, WorkspaceError
+from sightloop.release.archive import unpack_archive
 from sightloop.release.bundle import Bundle, claimed_digest, copy_bundle, read_bundle, verify_bundle
 from sightloop.release.manifest import parse_semver
 from sightloop.release.signing import TrustStore
@@ -77,6 +78,36 @@ class ReleaseStore:
                 digest = copy_bundle(bundle_folder, temporary, trust).digest
                 self._publish(temporary, digest, trust)
         return self.get(digest, trust)
+
+    def add_archive(self, archive: Path, trust: TrustStore) -> Bundle:
+        """Unpack a release from one file, verified; the store has it whole or not at all.
+
+        Raises:
+            BundleError: The file is not to be believed; nothing of it stays.
+            WorkspaceError: The store cannot be written (store_failed).
+        """
+        self.drop_unfinished()
+        try:
+            with self._temporary() as temporary:
+                digest = unpack_archive(archive, temporary, trust).digest
+                self._publish(temporary, digest, trust)
+        except OSError as error:
+            raise WorkspaceError(
+                f"store {self.root}: expected room for the release of {archive.name}, found: "
+                f"{error.strerror}; free disk space or correct the rights; nothing was kept",
+                "store_failed",
+            ) from error
+        return self.get(digest, trust)
+
+    def remove(self, digest: str) -> None:
+        """Take a release out; a reader that holds its files open keeps them.
+
+        Raises:
+            ReleaseNotFoundError: `digest` is no digest.
+        """
+        with self._temporary() as discarded, contextlib.suppress(FileNotFoundError):
+            os.rename(self.path_of(digest), discarded / "removed")
+            sync_folder(self.root)
 
     def _holds(self, digest: str, trust: TrustStore) -> bool:
         """Whether a whole release of this digest is here; a damaged one is logged."""

@@ -34,6 +34,7 @@ from sightloop.release.folder import (
     stream_member,
 )
 from sightloop.release.manifest import (
+    CARD_NAME,
     EXPECTED_NAME,
     FRAMES_FOLDER,
     MANIFEST_NAME,
@@ -56,6 +57,7 @@ from sightloop.release.manifest import (
     manifest_from_bytes,
     manifest_to_bytes,
 )
+from sightloop.release.model_card import model_card
 from sightloop.release.signing import SigningKey, TrustStore, check_signature, sign
 
 MANIFEST_BYTES_MAX: Final = 16 << 20
@@ -141,9 +143,9 @@ def write_bundle(
         parts = [(EXPECTED_NAME, expected_to_bytes(expected))]
         parts += [(f"{FRAMES_FOLDER}/{name}", data) for name, data in frames]
         for path, data in parts:
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / path).write_bytes(data)
-            files[path] = FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+            files[path] = _write_part(temporary / path, data)
+        card = model_card(_complete(draft, files, expected))
+        files[CARD_NAME] = _write_part(temporary / CARD_NAME, card.encode())
         manifest = _complete(draft, files, expected)
         data = manifest_to_bytes(manifest)
         (temporary / MANIFEST_NAME).write_bytes(data)
@@ -174,6 +176,12 @@ def _check_frames(frames: Sequence[tuple[str, bytes]], expected: Expected) -> No
 
 def _entry_of(path: Path) -> FileEntry:
     return FileEntry(sha256=sha256_file(path), bytes=path.stat().st_size)
+
+
+def _write_part(path: Path, data: bytes) -> FileEntry:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def _complete(draft: ManifestDraft, files: dict[str, FileEntry], expected: Expected) -> Manifest:

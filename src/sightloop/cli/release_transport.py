@@ -1,0 +1,69 @@
+"""`sightloop release export` and `import`: a release as one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sightloop.release.bundle import Bundle
+
+Trust = Annotated[
+    list[Path] | None, typer.Option(help="Public key to trust beside the workspace's.")
+]
+Workspace = Annotated[Path, typer.Option(help="Folder of everything local.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_WORKSPACE = Path(".sightloop")
+
+
+def export_(
+    release: Annotated[str, typer.Argument(help="Bundle's folder or LINE@SEMVER.")],
+    out: Annotated[Path, typer.Option(help="File to write, such as plate-1.0.0.sightloop.")],
+    trust: Trust = None,
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Write a release as one file, verified; the same release gives the same bytes."""
+    from sightloop.app.locate import locate_release
+    from sightloop.config.workspace import Workspace as Place
+    from sightloop.release.archive import write_archive
+    from sightloop.release.signing import load_trust
+
+    place = Place(workspace)
+    folder = locate_release(place, release)
+    bundle = write_archive(folder, out, load_trust(place.keys, trust or []))
+    _show(bundle, out, as_json=json_)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="What `release export` wrote.")],
+    trust: Trust = None,
+    workspace: Workspace = _WORKSPACE,
+    json_: Json = False,
+) -> None:
+    """Take a release from one file into the workspace's store; exit code 3 if it is refused."""
+    from sightloop.config.workspace import open_workspace
+    from sightloop.distribution.store import ReleaseStore
+    from sightloop.release.signing import load_trust
+
+    place = open_workspace(workspace)
+    bundle = ReleaseStore(place.releases).add_archive(file, load_trust(place.keys, trust or []))
+    _show(bundle, bundle.folder, as_json=json_)
+
+
+def _show(bundle: Bundle, where: Path, *, as_json: bool) -> None:
+    manifest = bundle.manifest
+    if as_json:
+        value = {
+            "line": manifest.line,
+            "semver": manifest.semver,
+            "digest": bundle.digest,
+            "signer": bundle.signer,
+            "path": str(where),
+        }
+        print(json.dumps(value))
+        return
+    print(f"{manifest.line}@{manifest.semver} {bundle.digest[:12]} -> {where}")
