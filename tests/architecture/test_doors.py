@@ -32,6 +32,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "simplejpeg": ("vision/decode.py",),
     "faster_coco_eval": ("vision/average_precision.py",),
     "prometheus_client": ("telemetry/metrics.py",),
+    "supervision": ("vision/detections.py",),  # the user's own; imported when asked for
     "matplotlib": ("pipeline/pr_picture.py",),
     "pytest": ("testing/*.py",),
     "sqlalchemy": (

@@ -30,6 +30,13 @@ def test_worker_needs_no_framework_but_the_one_that_runs_the_network() -> None:
     assert "onnxruntime" in loaded
 
 
+def test_package_root_is_light_until_the_detector_is_asked_for() -> None:
+    assert not loaded_by("import sightloop") & {*HEAVY, *SLOW_TO_IMPORT}
+    loaded = loaded_by("import sightloop; sightloop.Detector")
+    assert not loaded & {*HEAVY, "fastapi", "uvicorn"}
+    assert "onnxruntime" in loaded
+
+
 def test_client_needs_only_the_standard_library() -> None:
     loaded = loaded_by("import sightloop.client.http_client")
     assert not loaded & {*HEAVY, *SLOW_TO_IMPORT}

@@ -1,4 +1,4 @@
-"""Writing a line's history from the event loop, without the loop ever waiting for the disk."""
+"""Writing a line's history; from the event loop without the loop ever waiting for the disk."""
 
 from __future__ import annotations
 
@@ -54,17 +54,26 @@ class LineHistory:
             verdicts=verdicts,
         )
         loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._executor, self._store.append, self._line, event)
-        except SQLAlchemyError as error:
-            raise ServingError(
-                f"history of line {self._line}: expected to write one event, found: "
-                f"{error.__cause__ or error}; free disk space or mend the workspace",
-                "history_not_saved",
-            ) from error
+        await loop.run_in_executor(self._executor, write_event, self._store, self._line, event)
         self.record = apply_event(self.record, event)
 
     async def events(self) -> tuple[SlotEvent, ...]:
         """All events, oldest first."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, self._store.events, self._line)
+
+
+def write_event(store: HistoryStore, line: str, event: SlotEvent) -> None:
+    """Add one event; durable on return.
+
+    Raises:
+        ServingError: It could not be written (`history_not_saved`); nothing was added.
+    """
+    try:
+        store.append(line, event)
+    except SQLAlchemyError as error:
+        raise ServingError(
+            f"history of line {line}: expected to write one event, found: "
+            f"{error.__cause__ or error}; free disk space or mend the workspace",
+            "history_not_saved",
+        ) from error

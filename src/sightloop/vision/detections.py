@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sightloop.errors import MissingExtraError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,27 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def to_supervision(self, classes: Sequence[str] = ()) -> Any:
+        """As `supervision.Detections`, which shares these arrays.
+
+        Args:
+            classes: Class names in the order of the class index, for `data["class_name"]`.
+
+        Raises:
+            MissingExtraError: `supervision` is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_supervision: expected the library supervision, found none; "
+                "`pip install supervision` (beside exactly one distribution of OpenCV)"
+            ) from error
+        names = {"class_name": np.array(classes)[self.classes]} if classes else {}
+        return supervision.Detections(
+            xyxy=self.boxes, confidence=self.scores, class_id=self.classes, data=names
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
