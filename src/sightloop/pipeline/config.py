@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -91,9 +91,13 @@ class CalibrateConfig(_Section):
 
 
 class EvaluateConfig(_Section):
-    """The operating point."""
+    """The operating point, and what the figures are divided by."""
 
     score: Fraction = 0.25
+    slices: str = ""
+    """CSV beside data.yaml that gives images a value; empty: light, class and size alone."""
+    slice_column: str = "slice"
+    """Its column with the values."""
 
 
 class GateConfig(_Section):
@@ -101,6 +105,18 @@ class GateConfig(_Section):
 
     map50_min: Fraction = 0.0
     latency_ratio_max: Positive = 1.5
+    quality_drop_max: Fraction = 0.05
+    """Recall that a slice may lose against the parent, as a fraction of its labels."""
+    quality_detectable_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """The drop that the test split must be able to show."""
+    quality_alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """Chance of refusing a candidate that is no worse than the parent anywhere."""
+    quality_slices: bool = True
+    """Whether slices are judged too, or all labels together alone."""
+    quality_inconclusive: Literal["refuse", "warn"] = "refuse"
+    """What too small a test split does."""
+    quality_slices_inconclusive: Literal["refuse", "warn"] = "warn"
+    """What too few labels in a slice do."""
 
 
 class WeightsConfig(_Section):

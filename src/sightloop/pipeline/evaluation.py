@@ -24,6 +24,7 @@ from sightloop.vision.average_precision import ApReport, evaluate
 from sightloop.vision.decode import decode_image
 from sightloop.vision.detections import Detections, Labels
 from sightloop.vision.preprocess import Placement, prepare
+from sightloop.vision.slices import FrameFacts, mean_luma
 
 SCORE_MIN = 0.001
 """Average precision needs the whole curve: detections count from this score on."""
@@ -66,6 +67,7 @@ class Evaluation:
         labels: What people marked, by item.
         found: What the network found from `SCORE_MIN` on, frame px, by item.
         cpu_ms: CPU time of this thread for fitting, running and reading, by item.
+        facts: What slices ask of a frame, by item.
     """
 
     report: ApReport
@@ -73,6 +75,7 @@ class Evaluation:
     labels: tuple[Labels, ...]
     found: tuple[Detections, ...]
     cpu_ms: tuple[float, ...]
+    facts: tuple[FrameFacts, ...]
 
 
 def read_frame(item: Item, *, class_count: int) -> LabelledFrame:
@@ -122,6 +125,7 @@ def evaluate_items(
     labels: list[Labels] = []
     found: list[Detections] = []
     times: list[float] = []
+    facts: list[FrameFacts] = []
     for number, item in enumerate(items, start=1):
         read = read_frame(item, class_count=len(contract.classes))
         started = cpu_ns()
@@ -132,6 +136,7 @@ def evaluate_items(
         )
         times.append((cpu_ns() - started) / 1e6)
         labels.append(read.labels)
+        facts.append(FrameFacts(read.width_px, read.height_px, mean_luma(read.frame)))
         if progress is not None:
             progress(number / len(items), f"image {number}/{len(items)}")
     return Evaluation(
@@ -140,6 +145,7 @@ def evaluate_items(
         labels=tuple(labels),
         found=tuple(found),
         cpu_ms=tuple(times),
+        facts=tuple(facts),
     )
 
 

@@ -95,7 +95,11 @@ def _model_steps(config: PipelineConfig) -> tuple[Step, ...]:
             module=f"{_STEPS}.evaluate",
             inputs=(dataset, model),
             outputs=(Output("evaluation", "folder"),),
-            parameters={"score": config.evaluate.score},
+            parameters={
+                "score": config.evaluate.score,
+                "slice_column": config.evaluate.slice_column,
+            },
+            files=_slices_file(config),
         ),
         Step(
             name="calibrate",
@@ -134,15 +138,16 @@ def _release_steps(config: PipelineConfig) -> tuple[Step, ...]:
             outputs=(Output("verdicts", "file", ".json"), Output("bundle", "folder")),
             parameters={
                 **identity,
-                "map50_min": config.gate.map50_min,
-                "latency_ratio_max": config.gate.latency_ratio_max,
+                **config.gate.model_dump(),
                 "score": config.evaluate.score,
+                "slice_column": config.evaluate.slice_column,
                 "license": config.weights.license,
                 "origin": config.weights.origin or _origin(config.train),
                 "parent": None if parent_folder else config.parent,
                 **_tolerances(config),
             },
-            files={"parent": OutsideFile(parent_folder, "folder")} if parent_folder else {},
+            files=_slices_file(config)
+            | ({"parent": OutsideFile(parent_folder, "folder")} if parent_folder else {}),
         ),
         Step(
             name="register",
@@ -159,6 +164,12 @@ def _release_steps(config: PipelineConfig) -> tuple[Step, ...]:
             cacheable=False,
         ),
     )
+
+
+def _slices_file(config: PipelineConfig) -> dict[str, OutsideFile]:
+    """The user's table of slices, beside data.yaml, where there is one."""
+    name = config.evaluate.slices
+    return {"slices": OutsideFile(str(config.data.parent / name), "file")} if name else {}
 
 
 def _origin(train: TrainConfig) -> str:

@@ -23,6 +23,7 @@ from sightloop.testing.fake_trainer import FakeTrainer
 from sightloop.testing.plate_dataset import write_plate_dataset
 
 SIDE_PX = 96
+EVALUATE: Mapping[str, Parameter] = {"score": 0.25, "slice_column": "slice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,11 @@ class StepChain:
         context = self.context(("training",), ("model",), {"side_px": SIDE_PX})
         export_with(context, self.trainer)
 
-    def evaluate(self) -> None:
-        """Make `evaluation`."""
-        evaluate.run(self.context(("dataset", "model"), ("evaluation",), {"score": 0.25}))
+    def evaluate(self, *, slices: Path | None = None) -> None:
+        """Make `evaluation`, with the user's table of slices where one is given."""
+        files = {"slices": slices} if slices else {}
+        context = self.context(("dataset", "model"), ("evaluation",), EVALUATE, files=files)
+        evaluate.run(context)
 
     def calibrate(self, *, frames: int = 8) -> None:
         """Make `calibration`."""
@@ -115,7 +118,7 @@ class StepChain:
 
 
 def gate_parameters() -> dict[str, Parameter]:
-    """What the graph hands to `gate` by default."""
+    """What the graph hands to `gate`; a few plates suffice to compare with a parent."""
     tolerances = Tolerances().model_dump()
     return {
         "line": "plate",
@@ -126,5 +129,12 @@ def gate_parameters() -> dict[str, Parameter]:
         "license": "Apache-2.0",
         "origin": "rendered plates",
         "parent": None,
+        "slice_column": "slice",
+        "quality_drop_max": 0.05,
+        "quality_detectable_drop": 0.6,
+        "quality_alpha": 0.05,
+        "quality_slices": True,
+        "quality_inconclusive": "refuse",
+        "quality_slices_inconclusive": "warn",
         **{f"tolerance_{name}": value for name, value in tolerances.items()},
     }

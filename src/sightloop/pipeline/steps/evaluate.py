@@ -2,7 +2,8 @@
 
 Reads `dataset` and `model`; writes the folder `evaluation`: metrics.json, pr_curves.json,
 detections.json (every test image with what was found) and pr_curve.png. It measures; whether the
-figures suffice is the gate's business.
+figures suffice is the gate's business. The slices are those of light, class, size and, with the
+file `slices`, the user's own column.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.evaluation import Evaluation, evaluate_items
 from sightloop.pipeline.exported_model import read_exported
 from sightloop.pipeline.pr_picture import draw_pr_curves
+from sightloop.pipeline.slice_column import with_table
+from sightloop.pipeline.slice_figures import figures_of
 from sightloop.runtime.loaded_release import detections_as_json
 from sightloop.runtime.onnx_backend import open_onnx
 from sightloop.vision.detections import Detections
 from sightloop.vision.matching import match
+from sightloop.vision.slices import Slice, make_slices
 
 SPLIT: Final[Split] = "test"
 METRICS_NAME: Final = "metrics.json"
@@ -46,13 +50,36 @@ def run(context: StepContext) -> None:
     classes = exported.contract.classes
     output = context.outputs["evaluation"]
     output.mkdir(parents=True, exist_ok=True)
-    metrics = metrics_of(evaluation, classes, score=context.number("score"))
+    score = context.number("score")
+    figures = figures_of(
+        evaluation,
+        slices_of(context, evaluation, classes),
+        side_px=exported.contract.preprocess.side_px,
+        score=score,
+    )
+    metrics = metrics_of(evaluation, classes, score=score) | {
+        "per_slice_ap50": {one.name: one.ap50 for one in figures},
+        "slices": {one.name: one.as_dict() for one in figures},
+    }
     write_json_atomic(output / METRICS_NAME, metrics)
     write_json_atomic(output / CURVES_NAME, curves_of(evaluation, classes))
     write_json_atomic(output / DETECTIONS_NAME, _detections_of(evaluation, classes))
     if not draw_pr_curves(output / PICTURE_NAME, evaluation.report, classes):
         context.report(1.0, "no PR picture: matplotlib is not installed (extra `registry`)")
     context.report(1.0, f"mAP50 {_shown(evaluation.report.map50)}")
+
+
+def slices_of(
+    context: StepContext, evaluation: Evaluation, classes: tuple[str, ...]
+) -> tuple[Slice, ...]:
+    """The slices of what was judged, the user's own among them where the step has a table.
+
+    Raises:
+        DatasetError: The table is not to be used.
+    """
+    table, column = context.files.get("slices"), context.text("slice_column")
+    facts = with_table(evaluation.facts, evaluation.items, table, column=column)
+    return make_slices(facts, classes=classes, column=column if table else "")
 
 
 def metrics_of(

@@ -2,7 +2,8 @@
 
 Reads `dataset`, `training`, `model`, `calibration` and `evaluation`; writes `bundle` and
 `verdicts`. Judged is the signed bundle itself, from a copy, against the parent release when there
-is one. A no ends the run: nothing is published, and the verdicts stay in the run's folder.
+is one; with a parent, both files also answer the test split and quality is compared. A no ends the
+run: nothing is published, and the verdicts stay in the run's folder.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ReleaseRefusedError
 from sightloop.gates.chain import GatePolicy, admit
 from sightloop.gates.integrity import AcceptedReleases
+from sightloop.gates.quality import GATE as QUALITY
+from sightloop.gates.quality import TOO_FEW_LABELS
 from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.exported_model import ExportedModel, read_exported
+from sightloop.pipeline.parent_quality import compare_with_parent
 from sightloop.pipeline.steps.calibrate import EXPECTED_FILE, FRAMES_NAME
 from sightloop.pipeline.steps.evaluate import METRICS_NAME
 from sightloop.pipeline.training.results import TrainingOrigin, read_origin, read_results
@@ -37,9 +41,8 @@ from sightloop.release.manifest import (
 from sightloop.release.signing import TrustStore, ensure_key, load_trust
 from sightloop.release.verdict import Outcome, Verdict
 
-QUALITY: Final = "quality"
 VERDICTS_NAME: Final = "verdicts.json"
-_KEPT_METRICS: Final = ("map50", "map50_95", "per_class_ap50")
+_KEPT_METRICS: Final = ("map50", "map50_95", "per_class_ap50", "per_slice_ap50")
 _TOLERANCE: Final = "tolerance_"
 
 
@@ -83,6 +86,10 @@ def run(context: StepContext) -> None:
     context.report(0.4, f"built and signed {context.text('line')} {context.text('semver')}")
     verdicts += _judge(context, trust, parent)
     _refuse_unless_passed(context, verdicts)
+    if parent is not None:
+        verdicts.append(compare_with_parent(context, exported, parent).verdict)
+        context.report(0.99, verdicts[-1].message)
+        _refuse_unless_passed(context, verdicts)
     write_json_atomic(context.outputs["verdicts"], _as_json(verdicts))
 
 
@@ -130,7 +137,11 @@ def _judge(context: StepContext, trust: TrustStore, parent: Bundle | None) -> tu
 
 
 def _refuse_unless_passed(context: StepContext, verdicts: Sequence[Verdict]) -> None:
-    refusing = next((verdict for verdict in verdicts if not verdict.passed), None)
+    warn = context.text("quality_inconclusive") == "warn"
+    refusing = next(
+        (one for one in verdicts if not one.passed and not (warn and one.reason == TOO_FEW_LABELS)),
+        None,
+    )
     if refusing is None:
         return
     place = context.run_folder / VERDICTS_NAME

@@ -62,3 +62,22 @@ def test_empty_test_split_is_an_error_not_a_zero(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         chain.evaluate()
     assert caught.value.reason == "split_empty"
+
+
+def test_figures_stand_by_slice_too(evaluated: StepChain) -> None:
+    metrics = _json(evaluated, "metrics.json")
+    slices = metrics["slices"]
+    assert {"all", "class=pit", "class=spot", "size=small"} <= set(slices)
+    assert slices["all"]["labels"] == metrics["labels"]
+    assert slices["all"]["recall"] == metrics["operating_point"]["recall"]
+    assert slices["all"]["precision"] == metrics["operating_point"]["precision"]
+    assert metrics["per_slice_ap50"]["all"] == metrics["map50"]
+    assert metrics["per_slice_ap50"]["class=pit"] == metrics["per_class_ap50"]["pit"]
+
+
+def test_users_table_makes_slices_of_its_own(evaluated: StepChain, tmp_path: Path) -> None:
+    table = tmp_path / "slices.csv"
+    table.write_text("image,slice\nplate-000.png,old press\nplate-001.png,old press\n")
+    evaluated.evaluate(slices=table)
+    slices = _json(evaluated, "metrics.json")["slices"]
+    assert slices["slice=old press"]["frames"] == 2

@@ -57,6 +57,8 @@ def test_good_candidate_becomes_a_signed_release_with_its_origin(chain: StepChai
     assert manifest.lineage.dataset_version is not None
     assert manifest.metrics.map50 is not None
     assert manifest.metrics.map50 > 0.9
+    assert manifest.metrics.per_slice_ap50["all"] == manifest.metrics.map50
+    assert "size=small" in manifest.metrics.per_slice_ap50
     assert manifest.calibration.expected_from == "checkpoint"
     assert manifest.latency is not None
     verdicts = json.loads(chain.out("verdicts.json").read_text())
@@ -117,6 +119,33 @@ def test_candidate_must_be_above_its_parent(chain: StepChain, tmp_path: Path) ->
     chain.gate(parent=parent, semver="2.1.0")
     bundle = verify_bundle(chain.out("bundle"), load_trust(chain.workspace.keys))
     assert bundle.manifest.lineage.parent is not None
+
+
+def _parent(chain: StepChain, folder: Path) -> Path:
+    key = create_key(chain.workspace.keys)
+    build_tiny_release(folder, semver="0.9.0", key=key, side_px=96)
+    return folder
+
+
+def test_parent_is_compared_with_on_the_test_split(chain: StepChain, tmp_path: Path) -> None:
+    chain.gate(parent=_parent(chain, tmp_path / "parent"))
+    last = json.loads(chain.out("verdicts.json").read_text())[-1]
+    assert (last["gate"], last["outcome"]) == ("quality", "PASS")
+    metrics = json.loads((chain.out("evaluation") / "metrics.json").read_text())
+    assert last["measurements"]["all.labels"] == metrics["labels"]
+    assert last["measurements"]["all.found_by_both"] > 0
+
+
+def test_too_small_a_test_split_refuses_unless_told_to_warn(
+    chain: StepChain, tmp_path: Path
+) -> None:
+    parent = _parent(chain, tmp_path / "parent")
+    with pytest.raises(ReleaseRefusedError, match="too_few_labels"):
+        chain.gate(parent=parent, quality_detectable_drop=0.01)
+    shutil.rmtree(chain.out("bundle"))
+    chain.gate(parent=parent, quality_detectable_drop=0.01, quality_inconclusive="warn")
+    last = json.loads(chain.out("verdicts.json").read_text())[-1]
+    assert (last["outcome"], last["reason"]) == ("INCONCLUSIVE", "too_few_labels")
 
 
 def test_parent_of_a_stranger_is_not_compared_with(chain: StepChain, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What counts say and how sure that is: intervals, paired tests, several tests at once."""
