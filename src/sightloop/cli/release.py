@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,26 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightloop.cli import release_transport
+from sightloop.cli import release_list, release_retention, release_transport
+from sightloop.cli.release_options import WORKSPACE as _WORKSPACE
+from sightloop.cli.release_options import Json, SplitName, Workspace, progress_bar
 
 if TYPE_CHECKING:
-    from sightloop.pipeline.release_builder import Progress
     from sightloop.release.bundle import Bundle
 
 app = typer.Typer(help="Build, sign, verify and look at releases.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The release's folder.")]
-Workspace = Annotated[Path, typer.Option(help="Folder of everything local.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_WORKSPACE = Path(".sightloop")
-
-
-class SplitName(StrEnum):
-    """Parts of a dataset."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 class LayoutName(StrEnum):
@@ -114,7 +102,7 @@ def build(
     signing_key, made_now = ensure_key(place.keys, key)
     if made_now:
         typer.echo(f"made signing key {signing_key.key_id} in {place.keys}", err=True)
-    with _shown_progress(f"{line} {semver}") as progress:
+    with progress_bar(f"{line} {semver}") as progress:
         if out is None:
             made = partial(build_into_store, store=store, trust=load_trust(place.keys))
         else:
@@ -151,21 +139,11 @@ def show(folder: Folder, json_: Json = False) -> None:
 
 app.command("export")(release_transport.export_)
 app.command("import")(release_transport.import_)
-
-
-@contextlib.contextmanager
-def _shown_progress(title: str) -> Iterator[Progress]:
-    """A bar on standard error; plain standard output stays for the result."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-
-        def report(fraction: float, text: str) -> None:
-            bar.update(task, completed=fraction, description=f"{title}: {text}")
-
-        yield report
+app.command("list")(release_list.list_)
+app.command("diff")(release_list.diff)
+app.command("hold")(release_retention.hold)
+app.command("unhold")(release_retention.unhold)
+app.command("prune")(release_retention.prune)
 
 
 def _show(bundle: Bundle, *, as_json: bool) -> None:

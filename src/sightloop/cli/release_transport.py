@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sightloop.cli.release_options import WORKSPACE, Json, Trust, Workspace
+
 if TYPE_CHECKING:
     from sightloop.release.bundle import Bundle
-
-Trust = Annotated[
-    list[Path] | None, typer.Option(help="Public key to trust beside the workspace's.")
-]
-Workspace = Annotated[Path, typer.Option(help="Folder of everything local.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_WORKSPACE = Path(".sightloop")
 
 
 def export_(
     release: Annotated[str, typer.Argument(help="Bundle's folder or LINE@SEMVER.")],
     out: Annotated[Path, typer.Option(help="File to write, such as plate-1.0.0.sightloop.")],
     trust: Trust = None,
-    workspace: Workspace = _WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     json_: Json = False,
 ) -> None:
     """Write a release as one file, verified; the same release gives the same bytes."""
@@ -41,7 +36,7 @@ def export_(
 def import_(
     file: Annotated[Path, typer.Argument(help="What `release export` wrote.")],
     trust: Trust = None,
-    workspace: Workspace = _WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     json_: Json = False,
 ) -> None:
     """Take a release from one file into the workspace's store; exit code 3 if it is refused."""

@@ -70,9 +70,12 @@ class ReleaseStore:
             BundleError: The source is not to be believed; nothing of it stays.
         """
         if self._is_inside(bundle_folder):
-            return verify_bundle(bundle_folder, trust)
+            bundle = verify_bundle(bundle_folder, trust)
+            self._touch(bundle.digest)
+            return bundle
         if self._holds(claimed_digest(bundle_folder), trust):
             digest = verify_bundle(bundle_folder, trust).digest
+            self._touch(digest)
         else:
             with self._temporary() as temporary:
                 digest = copy_bundle(bundle_folder, temporary, trust).digest
@@ -91,6 +94,7 @@ class ReleaseStore:
             with self._temporary() as temporary:
                 digest = unpack_archive(archive, temporary, trust).digest
                 self._publish(temporary, digest, trust)
+            self._touch(digest)
         except OSError as error:
             raise WorkspaceError(
                 f"store {self.root}: expected room for the release of {archive.name}, found: "
@@ -108,6 +112,14 @@ class ReleaseStore:
         with self._temporary() as discarded, contextlib.suppress(FileNotFoundError):
             os.rename(self.path_of(digest), discarded / "removed")
             sync_folder(self.root)
+
+    def _touch(self, digest: str) -> None:
+        """Date a release's folder to its last offer, which retention leaves some time.
+
+        A store that cannot be written cannot be pruned either, so a failure means nothing.
+        """
+        with contextlib.suppress(OSError):
+            os.utime(self.path_of(digest))
 
     def _holds(self, digest: str, trust: TrustStore) -> bool:
         """Whether a whole release of this digest is here; a damaged one is logged."""
