@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sightloop.errors import BundleError, SignatureInvalidError, WorkspaceError
 from sightloop.release.archive import unpack_archive, write_archive
@@ -260,3 +263,17 @@ def test_export_into_no_folder_says_so(made: tuple[Path, TrustStore], tmp_path: 
     with pytest.raises(WorkspaceError) as caught:
         write_archive(made[0] / "bundle", tmp_path / "none" / "x.sightloop", made[1])
     assert caught.value.reason == "file_unwritable"
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_no_single_byte_can_be_changed(made: tuple[Path, TrustStore], data: st.DataObject) -> None:
+    whole = bytearray((made[0] / "good.sightloop").read_bytes())
+    near_headers = st.integers(0, 12_000) | st.integers(len(whole) - 2000, len(whole) - 1)
+    place = data.draw(near_headers | st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "changed").write_bytes(whole)
+        (Path(name) / "target").mkdir()
+        with pytest.raises(BundleError):
+            unpack_archive(Path(name) / "changed", Path(name) / "target", made[1])
