@@ -84,8 +84,20 @@ class Serving:
     notes: tuple[str, ...]
 
 
-def run_server(spec: ServerSpec, *, clock: Clock, on_ready: Callable[[Serving], None]) -> None:
+def run_server(
+    spec: ServerSpec,
+    *,
+    clock: Clock,
+    on_ready: Callable[[Serving], None],
+    metrics: ServingMetrics | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; returns after the drain.
+
+    Args:
+        spec: What to serve.
+        clock: Where the time comes from.
+        on_ready: Called once, when requests are answered.
+        metrics: Where to count, for somebody who looks on; made here otherwise.
 
     Raises:
         PortInUseError, WorkspaceError, ReleaseNotFoundError, RefusedAtStartError.
@@ -95,7 +107,7 @@ def run_server(spec: ServerSpec, *, clock: Clock, on_ready: Callable[[Serving], 
         contextlib.closing(_listen(spec.config)) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_serve(spec, listener, clock, on_ready))
+        runner.run(_serve(spec, listener, clock, on_ready, metrics or ServingMetrics()))
 
 
 @contextlib.contextmanager
@@ -140,6 +152,7 @@ async def _serve(
     listener: socket.socket,
     clock: Clock,
     on_ready: Callable[[Serving], None],
+    metrics: ServingMetrics,
 ) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     history = HistoryStore(open_sqlite(spec.workspace.serving_database))
@@ -147,7 +160,6 @@ async def _serve(
     lines: dict[str, ServedLine] = {}
     try:
         await spawner.start()
-        metrics = ServingMetrics()
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
         sources = _sources(spec, history)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from sightloop.app.live_line import LiveLine
     from sightloop.app.server import Serving
 
 
@@ -30,18 +35,22 @@ def serve(
 ) -> None:
     """Serve releases over HTTP; each update is proven before it answers.
 
-    A line that has served before comes back with the champion of its history.
+    A line that has served before comes back with the champion of its history. On a terminal the
+    last line says once a second how many frames were answered, and how fast.
     """
     from sightloop._support.clock import SystemClock, utc_text
+    from sightloop.app.live_line import LiveLine
     from sightloop.app.locate import locate_release
     from sightloop.app.server import ServerSpec, run_server
     from sightloop.config.environment import inherited_environment
     from sightloop.config.serving import load_serving_config
     from sightloop.config.workspace import open_workspace
     from sightloop.telemetry.events import json_sink, set_sink
+    from sightloop.telemetry.metrics import ServingMetrics
 
     clock = SystemClock()
-    set_sink(json_sink(lambda: utc_text(clock.wall_s())))
+    sink = json_sink(lambda: utc_text(clock.wall_s()))
+    set_sink(sink)
     flags = {"host": host, "port": port, "threads": threads}
     settings = load_serving_config(file=_settings_file(config), flags=flags)
     opened = open_workspace(workspace)
@@ -52,7 +61,36 @@ def serve(
         trust_files=tuple(path.resolve() for path in trust or ()),
         environment=inherited_environment(),
     )
-    run_server(spec, clock=clock, on_ready=_say_json if json_ else _say)
+    metrics = ServingMetrics()
+    with ExitStack() as stack:
+
+        def say(serving: Serving) -> None:
+            if json_:
+                _say_json(serving)
+                return
+            _say(serving)
+            if sys.stdout.isatty():
+                line = LiveLine(metrics, sys.stdout, columns=_columns)
+                set_sink(_above(line, sink) if sys.stderr.isatty() else sink)
+                stack.enter_context(line)
+
+        run_server(spec, clock=clock, on_ready=say, metrics=metrics)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _above(
+    line: LiveLine, sink: Callable[[Mapping[str, object]], None]
+) -> Callable[[Mapping[str, object]], None]:
+    """Events on the same terminal: each takes the live line's place, which is drawn again."""
+
+    def write(record: Mapping[str, object]) -> None:
+        line.clear()
+        sink(record)
+
+    return write
 
 
 def _settings_file(named: Path | None) -> Path | None:
