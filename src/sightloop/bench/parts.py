@@ -7,12 +7,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from sightloop.bench.embedded import bench_embedded
 from sightloop.bench.model_traffic import frame_cpu_ms, model_traffic
 from sightloop.bench.update import COUNTS, LATENCY, Load, Say, bench_update
 from sightloop.testing.tiny_traffic import Traffic, tiny_traffic
 
 Part = Callable[[Say], dict[str, object]]
 _BUSY_FRACTION_MAX = 0.5
+
+
+def parts(name: str, model: Path | None, data: Path | None, updates: int | None) -> Iterator[Part]:
+    """The parts of the measurement `name`; of all of them for `all`."""
+    if name in ("update", "all"):
+        yield from update_parts(model, data, updates)
+    if name in ("embedded", "all"):
+        yield partial(bench_embedded, updates)
 
 
 def update_parts(model: Path | None, data: Path | None, updates: int | None) -> Iterator[Part]:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-_NAMES = ("update", "all")
+_NAMES = ("update", "embedded", "all")
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="update, or all.")] = "all",
+    name: Annotated[str, typer.Argument(help="update, embedded, or all.")] = "all",
     model: Annotated[
         Path | None, typer.Option(help="ONNX file to measure latency with, besides the tiny one.")
     ] = None,
@@ -28,17 +28,22 @@ def bench(
     ),
 ) -> None:
     """Measure, and print one JSON object a line."""
-    from sightloop.bench.parts import update_parts
+    from sightloop.bench.parts import parts
     from sightloop.errors import ConfigError
 
     if name not in _NAMES:
         raise ConfigError(f"bench {name}: expected one of {', '.join(_NAMES)}", "bench_unknown")
     if (model is None) != (data is None):
         raise ConfigError("bench: expected --model and --data together, found one", "bench_model")
+    if model is not None and name == "embedded":
+        raise ConfigError(
+            "bench embedded: expected no --model, found one; it measures the tiny detectors",
+            "bench_model",
+        )
 
     def say(text: str) -> None:
         if not json_:
             print(text, file=sys.stderr, flush=True)
 
-    for part in update_parts(model, data, updates):
+    for part in parts(name, model, data, updates):
         print(json.dumps(part(say)), flush=True)

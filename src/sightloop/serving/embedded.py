@@ -38,6 +38,10 @@ class Detector:
 
     Any number of threads may call; those that ask the same release take turns, since a network
     is for one thread at a time. Nothing of it survives a `fork`.
+
+    Attributes:
+        line: The model line.
+        slot: What the readers read; changed by orders alone.
     """
 
     def __init__(
@@ -76,11 +80,11 @@ class Detector:
         opened = open_workspace(Path(workspace))
         trusted = load_trust(opened.keys, [Path(path) for path in trust])
         self.line = line or _line_of(release)
-        self._slot = HeldSlot()
+        self.slot = HeldSlot()
         self._history = EmbeddedHistory(self.line, Path(history) if history is not None else None)
         parts = EmbeddedParts(
             line=self.line,
-            slot=self._slot,
+            slot=self.slot,
             store=ReleaseStore(opened.releases),
             trust=trusted,
             history=self._history,
@@ -109,14 +113,14 @@ class Detector:
             BackendError: The network failed on it.
             ServingError: The detector is closed (`detector_closed`).
         """
-        answered = self._slot.ask(frame)
+        answered = self.slot.ask(frame)
         if answered is None:
             raise closed_error(self.line)
         return answered[1]
 
     def detect(self, frame: NDArray[np.uint8]) -> FrameAnswer:
         """As a call, with the name of the release that computed the answer."""
-        answered = self._slot.ask(frame)
+        answered = self.slot.ask(frame)
         if answered is None:
             raise closed_error(self.line)
         held, detections = answered
@@ -129,7 +133,7 @@ class Detector:
         Raises:
             ServingError: The detector is closed (`detector_closed`).
         """
-        champion = self._slot.table.champion
+        champion = self.slot.table.champion
         if champion is None:
             raise closed_error(self.line)
         return champion.release
@@ -137,7 +141,7 @@ class Detector:
     @property
     def previous(self) -> ReleaseId | None:
         """The last champion, kept loaded; where a rollback goes."""
-        previous = self._slot.table.previous
+        previous = self.slot.table.previous
         return previous.release if previous is not None else None
 
     def history(self) -> tuple[SlotEvent, ...]:
