@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from sightloop.cli import bench, demo, detect, doctor, pipeline, release, rollout, serve
+from sightloop.cli import bench, dataset, demo, detect, doctor, pipeline, release, rollout, serve
 from sightloop.errors import (
     BackendError,
     BundleError,
@@ -54,6 +54,7 @@ app.command("detect")(detect.detect)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(release.app, name="release")
 app.add_typer(pipeline.app, name="pipeline")
+app.add_typer(dataset.app, name="dataset")
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 

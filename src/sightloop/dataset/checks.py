@@ -2,7 +2,7 @@
 
 A finding is fatal where training or its evaluation would be wrong, else a warning. Nothing is
 repaired: an edge a hair outside the image is clipped when labels are read, all else is for the
-user to correct. Reading and judging are apart: `inspect_item` reads one image, `judge` decides.
+user to correct. Reading and judging are apart: `inspection.py` reads an image, `judge` decides.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from sightloop._support.files import sha256_file
 from sightloop.dataset.fingerprint import Progress, no_progress
-from sightloop.dataset.labels import LabelFault, parse_label_file
+from sightloop.dataset.inspection import Inspection, inspect_item
+from sightloop.dataset.likeness import Look, alike_pairs, clusters
+from sightloop.dataset.summary import DatasetSummary, summarize
+from sightloop.dataset.suspicious import SuspiciousBox, find_suspicious
 from sightloop.dataset.version import SPLITS, Dataset, Item, Split
-from sightloop.errors import ImageError
-from sightloop.vision.decode import DEFAULT_LIMITS, decode_image
+from sightloop.errors import ConfigError
+
+NearDuplicates = Literal["off", "warn", "fatal"]
+_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +42,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
-    """What reading one image and its label showed.
+class CheckRules:
+    """What may pass.
 
     Attributes:
-        item: The image.
-        sha256: Digest of the image's bytes; empty if they could not be read.
-        image_fault: Why the image cannot be used; None if it can.
-        boxes_per_class: Boxes by class index.
-        duplicate_boxes: Lines of the label that say what an earlier line said.
-        label_faults: What is wrong in the label file.
+        allow_empty_classes: Whether a class without a box in `train` is a warning only.
+        near_duplicates: What images that look alike in two splits are: `fatal`, `warn`, or `off`:
+            not looked for.
     """
 
-    item: Item
-    sha256: str
-    image_fault: str | None
-    boxes_per_class: Mapping[int, int]
-    duplicate_boxes: int
-    label_faults: tuple[LabelFault, ...]
+    allow_empty_classes: bool = False
+    near_duplicates: NearDuplicates = "warn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +62,18 @@ class CheckReport:
     Attributes:
         findings: Fatal ones first, then by kind and image.
         counts: Images and boxes by split, boxes by class and split, findings by kind.
+        summary: Images, boxes by class and slices over all splits.
+        near_duplicates: Images that look alike, a tuple for each set of them.
+        looks: What each image looks like, by the SHA-256 of its bytes.
+        suspicious: The boxes behind the findings of suspicious labels, for pictures.
     """
 
     findings: tuple[Finding, ...]
     counts: Mapping[str, Mapping[str, int]]
+    summary: DatasetSummary
+    near_duplicates: tuple[tuple[Item, ...], ...]
+    looks: Mapping[str, Look]
+    suspicious: tuple[SuspiciousBox, ...]
 
     @property
     def fatal(self) -> tuple[Finding, ...]:
@@ -88,71 +94,79 @@ class CheckReport:
                 for finding in self.findings
             ],
             "counts": {name: dict(values) for name, values in self.counts.items()},
+            "summary": self.summary.as_dict(),
+            "near_duplicates": [
+                [f"{item.split}/{item.name}" for item in items] for items in self.near_duplicates
+            ],
         }
 
 
+def near_duplicates_from(text: str) -> NearDuplicates:
+    """The rule that a setting names.
+
+    Raises:
+        ConfigError: `near_duplicates_unknown`: there is no such rule.
+    """
+    for known in get_args(NearDuplicates):
+        if text == known:
+            rule: NearDuplicates = known
+            return rule
+    raise ConfigError(
+        f"near_duplicates: expected off, warn or fatal, found {text!r}", "near_duplicates_unknown"
+    )
+
+
 def check_dataset(
-    dataset: Dataset, *, allow_empty_classes: bool = False, progress: Progress = no_progress
+    dataset: Dataset, *, rules: CheckRules = CheckRules(), progress: Progress = no_progress
 ) -> CheckReport:
     """Read every image and label and say what is wrong.
 
     Args:
         dataset: What to check.
-        allow_empty_classes: Whether a class without a box in `train` is a warning only.
+        rules: What may pass.
         progress: Takes the fraction done.
     """
     inspections = []
     for done, item in enumerate(dataset.items, start=1):
         inspections.append(inspect_item(item, class_count=len(dataset.classes)))
         progress(done / len(dataset.items))
-    return judge(dataset.classes, inspections, allow_empty_classes=allow_empty_classes)
-
-
-def inspect_item(item: Item, *, class_count: int) -> Inspection:
-    """Read one image and its label. Faults are values; nothing is raised for them."""
-    parsed = parse_label_file(item.label, class_count=class_count)
-    rows = Counter(
-        (int(index), *(round(float(edge), 6) for edge in box))
-        for index, box in zip(parsed.classes, parsed.boxes, strict=True)
-    )
-    sha256, fault = _read_image(item)
-    return Inspection(
-        item=item,
-        sha256=sha256,
-        image_fault=fault,
-        boxes_per_class=Counter(int(index) for index in parsed.classes),
-        duplicate_boxes=rows.total() - len(rows),
-        label_faults=parsed.faults,
-    )
-
-
-def _read_image(item: Item) -> tuple[str, str | None]:
-    try:
-        if item.image.stat().st_size > DEFAULT_LIMITS.bytes_max:
-            return "", (
-                f"expected at most {DEFAULT_LIMITS.bytes_max} bytes, found "
-                f"{item.image.stat().st_size}"
-            )
-        decode_image(item.image.read_bytes())
-        return sha256_file(item.image), None
-    except ImageError as error:
-        return sha256_file(item.image), str(error)
-    except OSError as error:
-        return "", f"expected a readable file, found: {error.strerror}"
+    return judge(dataset.classes, inspections, rules)
 
 
 def judge(
-    classes: Sequence[str], inspections: Sequence[Inspection], *, allow_empty_classes: bool = False
+    classes: Sequence[str], inspections: Sequence[Inspection], rules: CheckRules = CheckRules()
 ) -> CheckReport:
     """Turn what was read into findings."""
+    alike = () if rules.near_duplicates == "off" else find_near_duplicates(inspections)
+    suspicious = find_suspicious(classes, inspections)
     findings = [
         *_image_findings(inspections),
         *_label_findings(inspections),
         *_copy_findings(inspections),
-        *_class_findings(classes, inspections, allow_empty_classes=allow_empty_classes),
+        *_alike_findings(alike, fatal=rules.near_duplicates == "fatal"),
+        *_suspicious_findings(suspicious),
+        *_class_findings(classes, inspections, allow_empty_classes=rules.allow_empty_classes),
     ]
     findings.sort(key=lambda found: (not found.fatal, found.kind, found.image, found.message))
-    return CheckReport(findings=tuple(findings), counts=_counts(classes, inspections, findings))
+    return CheckReport(
+        findings=tuple(findings),
+        counts=_counts(classes, inspections, findings),
+        summary=summarize(classes, inspections),
+        near_duplicates=alike,
+        looks={seen.sha256: seen.look for seen in inspections if seen.look},
+        suspicious=tuple(suspicious),
+    )
+
+
+def find_near_duplicates(inspections: Sequence[Inspection]) -> tuple[tuple[Item, ...], ...]:
+    """Sets of images that look alike; of images with equal bytes only the first is compared."""
+    first = {seen.sha256: seen for seen in reversed(inspections)}
+    shown = [(seen.item, seen.look) for seen in inspections if first[seen.sha256] is seen]
+    compared = [(item, look) for item, look in shown if look is not None]
+    pairs = list(alike_pairs([look for _, look in compared]))
+    return tuple(
+        tuple(compared[index][0] for index in members) for members in clusters(len(compared), pairs)
+    )
 
 
 def _image_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
@@ -165,11 +179,24 @@ def _image_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
                 "label",
                 fatal=True,
             )
+        elif seen.item.stated_px not in (None, seen.size_px):
+            yield Finding(
+                "image_size_differs",
+                seen.item.name,
+                f"{seen.item.name}: expected the size that the annotations state, "
+                f"{_size(seen.item.stated_px)}, found an image of {_size(seen.size_px)}; its boxes "
+                "are not in its place: correct width and height, or give the image they are of",
+                fatal=True,
+            )
+
+
+def _size(size_px: tuple[int, int] | None) -> str:
+    return f"{size_px[0]} x {size_px[1]} px" if size_px else "unknown"
 
 
 def _label_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
     for seen in inspections:
-        name = seen.item.label.name if seen.item.label else "no label file"
+        name = _label_name(seen.item)
         for fault in seen.label_faults:
             line = f", line {fault.line}" if fault.line else ""
             yield Finding(
@@ -188,6 +215,12 @@ def _label_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
             )
 
 
+def _label_name(item: Item) -> str:
+    if item.label_text is not None:
+        return "annotations of the image"
+    return item.label.name if item.label else "no label file"
+
+
 def _copy_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
     """Equal image bytes: fatal across splits (the test would be known), else a warning."""
     equal: dict[str, list[Item]] = defaultdict(list)
@@ -198,15 +231,44 @@ def _copy_findings(inspections: Sequence[Inspection]) -> Iterator[Finding]:
         if len(items) == 1:
             continue
         across = len({item.split for item in items}) > 1
-        places = ", ".join(f"{item.name} ({item.split})" for item in items[:4])
-        more = f" and {len(items) - 4} more" if len(items) > 4 else ""
         yield Finding(
             "duplicate_across_splits" if across else "duplicate_in_split",
             items[0].name,
-            f"expected each image once, found equal bytes in {places}{more}; "
+            f"expected each image once, found equal bytes in {_places(items)}; "
             + ("keep it in one split" if across else "keep one of them"),
             fatal=across,
         )
+
+
+def _alike_findings(alike: Sequence[Sequence[Item]], *, fatal: bool) -> Iterator[Finding]:
+    """Images that look alike: across splits the test is half known before it is taken."""
+    for items in alike:
+        across = len({item.split for item in items}) > 1
+        yield Finding(
+            "near_duplicate_across_splits" if across else "near_duplicate_in_split",
+            items[0].name,
+            f"expected different pictures, found {len(items)} that look alike: {_places(items)}; "
+            + ("keep them in one split" if across else "keep one of them, or leave them together"),
+            fatal=across and fatal,
+        )
+
+
+def _suspicious_findings(suspicious: Sequence[SuspiciousBox]) -> Iterator[Finding]:
+    for box in suspicious:
+        item = box.seen.item
+        yield Finding(
+            box.kind,
+            item.name,
+            f"{item.name} ({_label_name(item)}, box {box.index + 1}): {box.message}; look at its "
+            "picture and correct the label if it is wrong",
+            fatal=False,
+        )
+
+
+def _places(items: Sequence[Item]) -> str:
+    places = ", ".join(f"{item.name} ({item.split})" for item in items[:_SHOWN])
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return places + more
 
 
 def _class_findings(

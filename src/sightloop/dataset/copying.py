@@ -1,7 +1,8 @@
 """A dataset written out whole: images/<split>, labels/<split>, data.yaml, dataset.json.
 
 Files are copied byte for byte, never linked: whoever writes beside the copy cannot touch the
-original. The copy reads like any YOLO dataset and has the same version wherever it lies.
+original. Labels of another layout are written as YOLO text. The copy reads like any YOLO dataset
+and has the same version wherever it lies.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -35,6 +36,8 @@ class DatasetInfo:
         source: Where the user's data.yaml lay when it was read; for people, not for programs.
         counts: Images by split.
         originals: Name of each image in the copy to its name in the user's dataset.
+        stated_px: Name of each image in the copy to the (width, height) that its source states,
+            for images whose source states them.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +45,7 @@ class DatasetInfo:
     source: str
     counts: Mapping[str, int]
     originals: Mapping[str, str]
+    stated_px: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def copy_dataset(
@@ -77,6 +81,11 @@ def copy_dataset(
         source=source,
         counts={split: len(copy.of(split)) for split in SPLITS},
         originals={f"images/{split}/{target}": name for (split, name), target in targets.items()},
+        stated_px={
+            f"images/{item.split}/{targets[item.split, item.name]}": item.stated_px
+            for item in dataset.items
+            if item.stated_px
+        },
     )
     _write_info(folder, info)
     progress(1.0)
@@ -98,6 +107,10 @@ def read_info(folder: Path) -> DatasetInfo:
             source=value["source"],
             counts=value["counts"],
             originals=value["originals"],
+            stated_px={
+                name: (int(width), int(height))
+                for name, (width, height) in value["stated_px"].items()
+            },
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
@@ -112,9 +125,16 @@ def read_copy(folder: Path) -> Dataset:
     Raises:
         DatasetError: It is not what `copy_dataset` wrote.
     """
-    originals = read_info(folder).originals
+    info = read_info(folder)
     dataset = read_yolo(folder / DATA_YAML)
-    items = tuple(replace(item, name=originals.get(item.name, item.name)) for item in dataset.items)
+    items = tuple(
+        replace(
+            item,
+            name=info.originals.get(item.name, item.name),
+            stated_px=info.stated_px.get(item.name),
+        )
+        for item in dataset.items
+    )
     return replace(dataset, items=items)
 
 
@@ -125,6 +145,7 @@ def _write_info(folder: Path, info: DatasetInfo) -> None:
         "source": info.source,
         "counts": dict(info.counts),
         "originals": dict(info.originals),
+        "stated_px": {name: list(size) for name, size in info.stated_px.items()},
     }
     write_json_atomic(folder / DATASET_JSON, value)
 
@@ -135,17 +156,18 @@ def _targets(items: Sequence[Item]) -> dict[tuple[Split, str], PurePosixPath]:
     Two images may share a label only if they did so before.
     """
     targets: dict[tuple[Split, str], PurePosixPath] = {}
-    label_of: dict[tuple[Split, PurePosixPath], Path | None] = {}
+    label_of: dict[tuple[Split, PurePosixPath], tuple[Path | None, str | None]] = {}
     taken: set[tuple[Split, PurePosixPath]] = set()
     for item in sorted(items, key=lambda one: (one.split, one.name)):
         target = _short(item)
         stem = item.split, target.with_suffix("")
-        other_label = stem in label_of and label_of[stem] != item.label
+        label = item.label, item.label_text
+        other_label = stem in label_of and label_of[stem] != label
         if other_label or (item.split, target) in taken:
             prefix = hashlib.sha256(item.name.encode()).hexdigest()[:12]
             target = target.with_name(f"{prefix}-{target.name}")
             stem = item.split, target.with_suffix("")
-        label_of[stem] = item.label
+        label_of[stem] = label
         taken.add((item.split, target))
         targets[item.split, item.name] = target
     return targets
@@ -164,7 +186,10 @@ def _copy_item(item: Item, folder: Path, target: PurePosixPath) -> None:
     try:
         image.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(item.image, image)
-        if item.label:
+        if item.label_text is not None:
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_bytes(item.label_text.encode())
+        elif item.label:
             label.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(item.label, label)
     except FileNotFoundError as error:

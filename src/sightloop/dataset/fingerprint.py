@@ -41,4 +41,6 @@ def dataset_version(dataset: Dataset, *, progress: Progress = no_progress) -> st
 
 def item_digests(item: Item) -> tuple[str, str]:
     """Hex SHA-256 of the image's bytes and of the label's; empty text for no label file."""
+    if item.label_text is not None:
+        return sha256_file(item.image), hashlib.sha256(item.label_text.encode()).hexdigest()
     return sha256_file(item.image), sha256_file(item.label) if item.label else ""

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sightloop.dataset.version import Item
 from sightloop.errors import DatasetError
 from sightloop.vision.detections import Labels
 
@@ -72,6 +73,13 @@ def parse_labels(text: str, *, class_count: int) -> ParsedLabels:
         classes=np.array(classes, np.int64),
         faults=tuple(faults),
     )
+
+
+def parse_item_labels(item: Item, *, class_count: int) -> ParsedLabels:
+    """Read the labels of an image from wherever it has them."""
+    if item.label_text is not None:
+        return parse_labels(item.label_text, class_count=class_count)
+    return parse_label_file(item.label, class_count=class_count)
 
 
 def parse_label_file(label: Path | None, *, class_count: int) -> ParsedLabels:

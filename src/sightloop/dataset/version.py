@@ -19,12 +19,16 @@ class Item:
         image: The image file.
         label: The YOLO label file; None where there is none (said by the check, never guessed).
         split: The part of the dataset it belongs to.
+        label_text: The labels as YOLO text, where the source has another layout and no such file.
+        stated_px: Width and height as the source states them; None where it does not.
     """
 
     name: str
     image: Path
     label: Path | None
     split: Split
+    label_text: str | None = None
+    stated_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from sightloop._support.files import new_folder, sha256_file, write_json_atomic
 from sightloop.dataset.fingerprint import dataset_version
-from sightloop.dataset.yolo import read_yolo
+from sightloop.dataset.reading import read_dataset
 from sightloop.errors import ConfigError, StepFailedError
 from sightloop.pipeline.step import OutsideFile, Step
 
@@ -107,7 +107,7 @@ def outside_digest(name: str, file: OutsideFile) -> str:
         DatasetError: The dataset cannot be read.
     """
     if file.kind == "dataset":
-        return dataset_version(read_yolo(Path(file.path)))
+        return dataset_version(read_dataset(Path(file.path)))
     check_outside(name, file)
     return tree_digest(Path(file.path))
 

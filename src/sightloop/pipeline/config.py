@@ -7,21 +7,33 @@ key. It says what is wanted; whether the data is fit for it is the steps' busine
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sightloop.dataset.checks import NearDuplicates
 from sightloop.errors import ConfigError
 from sightloop.pipeline.step import Parameter
 from sightloop.release.manifest import Fraction, Line, Semver, Tolerances
+
+
+def _checked_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression, found {text!r}: {error}") from error
+    return text
+
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]
+Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 
 
@@ -34,6 +46,8 @@ class CheckConfig(_Section):
 
     allow_empty_classes: bool = False
     """Whether a class without a box in `train` is a warning only; else it ends the run."""
+    near_duplicates: NearDuplicates = "warn"
+    """What images that look alike in two splits are: `warn`, `fatal`, or `off`: not looked for."""
 
 
 class SplitConfig(_Section):
@@ -42,6 +56,18 @@ class SplitConfig(_Section):
     val_fraction: SplitShare = 0.15
     test_fraction: SplitShare = 0.15
     seed: int = 0
+    group_pattern: Pattern = ""
+    """Regular expression: what its first bracket finds in a file name is the image's group."""
+    group_csv: str = ""
+    """CSV with a column `file` and one of groups, relative to the config file."""
+    group_column: str = "group"
+    """Its column of groups. The images of a group go to one split."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.group_pattern and self.group_csv:
+            raise ValueError("group_pattern and group_csv: give one of them")
+        return self
 
 
 class TrainConfig(_Section):
@@ -134,7 +160,8 @@ class PipelineConfig(_Section):
     line: Line
     semver: Semver
     data: Path
-    """The dataset's data.yaml, relative to the config file."""
+    """The dataset, relative to the config file: a data.yaml, a COCO annotation file, or a folder
+    of either."""
     parent: str | None = None
     """Release to compare with: a bundle's folder (with a `/`), or a digest or semver in the
     workspace's store."""
@@ -236,6 +263,9 @@ def _make_absolute(values: dict[str, Any], folder: Path) -> None:
     train = values.get("train")
     if isinstance(train, dict) and isinstance(weights := train.get("weights"), str) and weights:
         train["weights"] = _absolute(weights, folder)
+    split = values.get("split")
+    if isinstance(split, dict) and isinstance(table := split.get("group_csv"), str) and table:
+        split["group_csv"] = _absolute(table, folder)
     parent = values.get("parent")
     if isinstance(parent, str) and is_path(parent):
         values["parent"] = _absolute(parent, folder)

@@ -39,6 +39,8 @@ def build_graph(config: PipelineConfig) -> tuple[Step, ...]:
 
 
 def _dataset_steps(config: PipelineConfig) -> tuple[Step, ...]:
+    folder = config.parent if config.parent and is_path(config.parent) else None
+    table = config.split.group_csv
     return (
         Step(
             name="ingest",
@@ -50,8 +52,9 @@ def _dataset_steps(config: PipelineConfig) -> tuple[Step, ...]:
             name="check",
             module=f"{_STEPS}.check",
             inputs=(Input("dataset", "ingest", "dataset"),),
-            outputs=(Output("report", "file", ".json"),),
-            parameters={"allow_empty_classes": config.check.allow_empty_classes},
+            outputs=(Output("report", "folder"),),
+            parameters={**config.check.model_dump(), "parent": None if folder else config.parent},
+            files={"parent": OutsideFile(folder, "folder")} if folder else {},
         ),
         Step(
             name="split",
@@ -62,7 +65,10 @@ def _dataset_steps(config: PipelineConfig) -> tuple[Step, ...]:
                 "val_fraction": config.split.val_fraction,
                 "test_fraction": config.split.test_fraction,
                 "seed": config.split.seed,
+                "group_pattern": config.split.group_pattern,
+                "group_column": config.split.group_column,
             },
+            files={"groups": OutsideFile(table, "file")} if table else {},
         ),
     )
 

@@ -50,7 +50,8 @@ class OutsideFile:
 
     Attributes:
         path: Where it lies; not part of the cache key, its content is.
-        kind: A file, a folder, or a `dataset`: a data.yaml with every image and label it names.
+        kind: A file, a folder, or a `dataset`: a data.yaml, a COCO file or a folder of either, with
+            every image and label it names.
     """
 
     path: str

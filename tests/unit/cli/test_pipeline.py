@@ -61,7 +61,7 @@ def test_step_is_a_command_of_its_own(tmp_path: Path, config: Path) -> None:
         tmp_path, "step", "check", "--in", f"dataset={place}", "--out", f"report={report}",
         "--set", "allow_empty_classes=true",
     )  # fmt: skip
-    assert json.loads(report.read_bytes())["passed"] is True
+    assert json.loads((report / "check.json").read_bytes())["passed"] is True
 
 
 def test_faulty_dataset_ends_the_run_before_training(tmp_path: Path, config: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightloop.dataset.checks import CheckReport, check_dataset
+from sightloop.dataset.checks import CheckReport, CheckRules, check_dataset
 from sightloop.dataset.yolo import read_yolo
 from sightloop.testing.yolo_folder import write_yolo_folder
 
@@ -85,7 +85,7 @@ def test_class_without_boxes_is_fatal_in_train_and_a_warning_elsewhere(data: Pat
     report = check_dataset(read_yolo(data))
     assert _kinds(report) == [("class_empty", True), ("class_empty", False)]
     assert "class 1 (spot): expected boxes in train" in report.findings[0].message
-    allowed = check_dataset(read_yolo(data), allow_empty_classes=True)
+    allowed = check_dataset(read_yolo(data), rules=CheckRules(allow_empty_classes=True))
     assert _kinds(allowed) == [("class_empty", False), ("class_empty", False)]
 
 
@@ -108,5 +108,7 @@ def test_real_dataset_passes(name: str) -> None:
     data = _SHARED / name / "data.yaml"
     if not data.is_file():
         pytest.skip(f"the dataset {name} is not beside the repository, in ../shared/data")
-    report = check_dataset(read_yolo(data), allow_empty_classes=name == "coco-mini")
+    report = check_dataset(
+        read_yolo(data), rules=CheckRules(allow_empty_classes=name == "coco-mini")
+    )
     assert report.fatal == ()

@@ -15,7 +15,7 @@ from sightloop.testing.yolo_folder import write_yolo_folder
 def test_check_of_a_sound_dataset_writes_its_report(tmp_path: Path) -> None:
     data = write_yolo_folder(tmp_path / "set", images={"train": 2})
     report = call_dataset_step(tmp_path, "check", {"dataset": ingest(tmp_path, data)}, "report")
-    value = json.loads(report.read_bytes())
+    value = json.loads((report / "check.json").read_bytes())
     assert value["passed"] is True
     assert value["source"] == str(data)
 

@@ -17,8 +17,7 @@ from sightloop.testing.yolo_folder import write_yolo_folder
 def test_split_makes_absent_splits_and_loses_no_image(tmp_path: Path) -> None:
     data = write_yolo_folder(tmp_path / "set", images={"train": 20, "val": 4})
     ingested = ingest(tmp_path, data)
-    report = tmp_path / "report.json"
-    report.write_text("{}")
+    report = call_dataset_step(tmp_path, "check", {"dataset": ingested}, "report")
     folder = call_dataset_step(
         tmp_path,
         "split",
@@ -39,7 +38,9 @@ def test_split_makes_absent_splits_and_loses_no_image(tmp_path: Path) -> None:
 
 def test_split_that_stays_empty_is_refused(tmp_path: Path) -> None:
     data = write_yolo_folder(tmp_path / "set", images={"train": 2})
-    inputs = {"dataset": ingest(tmp_path, data), "report": data}
+    ingested = ingest(tmp_path, data)
+    report = call_dataset_step(tmp_path, "check", {"dataset": ingested}, "report")
+    inputs = {"dataset": ingested, "report": report}
     with pytest.raises(DatasetError) as caught:
         call_dataset_step(tmp_path, "split", inputs, "dataset")
     assert caught.value.reason == "split_empty"
