@@ -29,6 +29,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("app/*.py",),
     "uvloop": ("app/*.py", "testing/camera.py"),
     "cryptography": ("release/signing.py",),
+    "model_signing": ("distribution/openssf_signature.py",),
     "simplejpeg": ("vision/decode.py",),
     "faster_coco_eval": ("vision/average_precision.py",),
     "prometheus_client": ("telemetry/metrics.py",),

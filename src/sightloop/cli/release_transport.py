@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def export_(
     release: Annotated[str, typer.Argument(help="Bundle's folder or LINE@SEMVER.")],
     out: Annotated[Path, typer.Option(help="File to write, such as plate-1.0.0.sightloop.")],
+    openssf_key: Annotated[
+        Path | None,
+        typer.Option(help="Elliptic private key (PEM): write OUT.openssf.json too."),
+    ] = None,
     trust: Trust = None,
     workspace: Workspace = WORKSPACE,
     json_: Json = False,
@@ -24,12 +28,21 @@ def export_(
     """Write a release as one file, verified; the same release gives the same bytes."""
     from sightloop.app.locate import locate_release
     from sightloop.config.workspace import Workspace as Place
+    from sightloop.distribution.openssf_signature import (
+        SUFFIX,
+        check_openssf_installed,
+        sign_for_openssf,
+    )
     from sightloop.release.archive import write_archive
     from sightloop.release.signing import load_trust
 
+    if openssf_key:
+        check_openssf_installed()
     place = Place(workspace)
     folder = locate_release(place, release)
     bundle = write_archive(folder, out, load_trust(place.keys, trust or []))
+    if openssf_key:
+        sign_for_openssf(folder, out.with_name(out.name + SUFFIX), key=openssf_key)
     _show(bundle, out, as_json=json_)
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sightloop.cli.release import app
-from sightloop.errors import BundleError, SignatureInvalidError
+from sightloop.errors import BundleError, ConfigError, SignatureInvalidError
 from sightloop.release.signing import create_key
 from sightloop.testing.tiny_detectors import build_tiny_release
 
@@ -51,3 +51,12 @@ def test_refused_file_leaves_the_store_empty(maker: Path, tmp_path: Path) -> Non
         _run("import", file, "--workspace", maker)
     assert not list((other / "releases").iterdir())
     assert not list((maker / "releases").iterdir())
+
+
+def test_unusable_openssf_key_is_an_error_of_the_settings(maker: Path, tmp_path: Path) -> None:
+    """With or without the extra: a wrong key, or what to install."""
+    arguments = ("export", tmp_path / "bundle", "--out", tmp_path / "x.sightloop")
+    with pytest.raises(ConfigError) as caught:
+        _run(*arguments, "--openssf-key", tmp_path / "none.pem", "--workspace", maker)
+    assert caught.value.reason in {"openssf_key_invalid", "missing_extra"}
+    assert not (tmp_path / "x.sightloop.openssf.json").exists()
