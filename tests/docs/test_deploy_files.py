@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -249,6 +250,71 @@ def test_templates_keep_the_release_and_take_the_image_from_the_user(template: P
     text = template.read_text()
     assert re.search(r"path:\s+publish|paths: \[publish\]", text)
     assert "SIGHTLOOP_TRAIN_IMAGE" in text.partition("\nname:")[2] + text.partition("\nstages:")[2]
+
+
+STUB = """#!/bin/sh
+case "$1 $2" in
+"pipeline run") test -z "$REFUSED" || exit 3
+  mkdir -p store/abc && echo {} > store/abc/manifest.json && echo '{"bundle": "store/abc"}' ;;
+"release verify") test -f "$3/manifest.json" ;;
+esac
+"""
+
+
+def run_template(
+    template: Path, folder: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run all shell of a template in order, with a stand-in for `sightloop`."""
+    (folder / "bin").mkdir()
+    stub = folder / "bin/sightloop"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    path = f"{folder / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    shell = "\n".join(["set -e", *scripts(yaml.safe_load(template.read_text()))])
+    return subprocess.run(
+        ["sh", "-c", shell],
+        cwd=folder,
+        env={"PATH": path, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def key_for(template: Path, folder: Path) -> str:
+    """GitHub hands a secret over as text, GitLab as a file."""
+    if template.name.startswith("github"):
+        return "PEM"
+    (folder / "secret").write_text("PEM\n")
+    return str(folder / "secret")
+
+
+@EVERY_TEMPLATE
+def test_templates_publish_the_bundle_and_hide_the_key(template: Path, tmp_path: Path) -> None:
+    done = run_template(template, tmp_path, SIGHTLOOP_KEY=key_for(template, tmp_path))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "publish/release.tar.gz") as archive:
+        assert "abc/manifest.json" in archive.getnames()
+    key = tmp_path / ".sightloop/keys/default.key"
+    assert key.read_text() == "PEM\n"
+    assert key.stat().st_mode & 0o077 == 0
+
+
+@EVERY_TEMPLATE
+def test_refusal_of_a_gate_ends_the_job_with_nothing_published(
+    template: Path, tmp_path: Path
+) -> None:
+    key = key_for(template, tmp_path)
+    assert run_template(template, tmp_path, SIGHTLOOP_KEY=key, REFUSED="1").returncode == 3
+    assert not (tmp_path / "publish/release.tar.gz").exists()
+
+
+@EVERY_TEMPLATE
+def test_job_without_a_key_stops_before_it_trains(template: Path, tmp_path: Path) -> None:
+    done = run_template(template, tmp_path)
+    assert done.returncode == 1
+    assert "SIGHTLOOP_KEY" in done.stdout
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("file", DOCKERFILES)
