@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,7 +75,7 @@ def diff(
     after: Annotated[str, typer.Argument(help="The one to hold against it.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Labelled dataset to run both on: which images flipped."),
+        typer.Option(help="data.yaml of labelled images to run both on: which flipped."),
     ] = None,
     split: Annotated[SplitName, typer.Option(help="Part of --data to run on.")] = SplitName.TEST,
     trust: Trust = None,
@@ -103,8 +104,6 @@ def diff(
 
 
 def _flips(bundles: list[Bundle], data: Path, split: SplitName) -> FlipReport:
-    import contextlib
-
     from sightloop.app.flipped import find_flips
     from sightloop.dataset.yolo import read_yolo
     from sightloop.runtime.loaded_release import load_release
