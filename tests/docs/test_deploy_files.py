@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -227,12 +226,13 @@ def calls(template: Path) -> list[list[str]]:
 
 
 @EVERY_TEMPLATE
-def test_templates_compile_run_and_verify_with_commands_that_exist(template: Path) -> None:
+def test_templates_compile_run_verify_and_export_with_commands_that_exist(template: Path) -> None:
     found = calls(template)
     assert [words[:2] for words in found] == [
         ["pipeline", "show"],
         ["pipeline", "run"],
         ["release", "verify"],
+        ["release", "export"],
     ]
     for words in found:
         refuse_unknown(words)
@@ -257,6 +257,7 @@ case "$1 $2" in
 "pipeline run") test -z "$REFUSED" || exit 3
   mkdir -p store/abc && echo {} > store/abc/manifest.json && echo '{"bundle": "store/abc"}' ;;
 "release verify") test -f "$3/manifest.json" ;;
+"release export") cp "$3/manifest.json" "$5" ;;
 esac
 """
 
@@ -293,8 +294,8 @@ def key_for(template: Path, folder: Path) -> str:
 def test_templates_publish_the_bundle_and_hide_the_key(template: Path, tmp_path: Path) -> None:
     done = run_template(template, tmp_path, SIGHTLOOP_KEY=key_for(template, tmp_path))
     assert done.returncode == 0, done.stderr
-    with tarfile.open(tmp_path / "publish/release.tar.gz") as archive:
-        assert "abc/manifest.json" in archive.getnames()
+    assert (tmp_path / "publish/release.sightloop").read_text() == "{}\n"
+    assert (tmp_path / "publish/run.json").is_file()
     key = tmp_path / ".sightloop/keys/default.key"
     assert key.read_text() == "PEM\n"
     assert key.stat().st_mode & 0o077 == 0
@@ -306,7 +307,7 @@ def test_refusal_of_a_gate_ends_the_job_with_nothing_published(
 ) -> None:
     key = key_for(template, tmp_path)
     assert run_template(template, tmp_path, SIGHTLOOP_KEY=key, REFUSED="1").returncode == 3
-    assert not (tmp_path / "publish/release.tar.gz").exists()
+    assert not (tmp_path / "publish/release.sightloop").exists()
 
 
 @EVERY_TEMPLATE
