@@ -28,6 +28,9 @@ _SPLIT_OF_WORD: Mapping[str, Split] = {
     "test": "test",
 }
 _SHOWN = 3
+_SIDE_MAX_PX = 1 << 20
+_NUMBER_MAX = 1 << 53
+"""Whole numbers beyond it are no pixels, and may be more than a float holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +211,17 @@ def _image_of(row: Mapping[str, Any], path: Path) -> _Image:
         raise _invalid(
             path, f"images, id {number}: expected a file_name below the folder, found {name!r:.80}"
         )
-    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
+    if not (_is_side(width) and _is_side(height)):
         raise _invalid(
             path,
             f"images, id {number}: expected width and height in pixels, found {width!r:.20} and "
             f"{height!r:.20}",
         )
     return _Image(number, name, (width, height))
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 < value <= _SIDE_MAX_PX
 
 
 def _is_below(name: str) -> bool:
@@ -256,11 +263,13 @@ def _label_texts(source: _Source, images: Sequence[_Image]) -> dict[int, str]:
 
 
 def _is_box(box: object) -> TypeGuard[list[float]]:
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in box)
-    )
+    return isinstance(box, list) and len(box) == 4 and all(_is_number(edge) for edge in box)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _NUMBER_MAX
+    return isinstance(value, float)
 
 
 def _line(index: int, box: Sequence[float], size_px: tuple[int, int]) -> str:

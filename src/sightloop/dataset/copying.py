@@ -109,7 +109,7 @@ def read_info(folder: Path) -> DatasetInfo:
             originals=value["originals"],
             stated_px={
                 name: (int(width), int(height))
-                for name, (width, height) in value["stated_px"].items()
+                for name, (width, height) in value.get("stated_px", {}).items()
             },
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

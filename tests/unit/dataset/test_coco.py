@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sightloop.dataset.coco import read_coco
 from sightloop.dataset.copying import copy_dataset, read_copy
@@ -174,6 +177,33 @@ def change(value: dict[str, Any], key: str, **fields: object) -> dict[str, Any]:
 def test_fault_in_the_file_has_a_reason(tmp_path: Path, value: object, reason: str) -> None:
     write_images(tmp_path, "a")
     assert reason_of(write(tmp_path / "labels.json", value)) == reason
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    key=st.sampled_from(["images", "categories", "annotations"]),
+    field=st.sampled_from(
+        ["id", "file_name", "width", "height", "name", "image_id", "category_id", "bbox", "iscrowd"]
+    ),
+    value=JSON | st.integers(10**20, 10**400),
+)
+def test_whatever_stands_in_the_file_it_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, key: str, field: str, value: object
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    if not folder.is_dir():
+        write_images(folder, "a")
+    changed = write(folder / "labels.json", change(content("a"), key, **{field: value}))
+    with contextlib.suppress(DatasetError):
+        items = read_coco(changed).items
+        assert [parse_item_labels(item, class_count=2) for item in items]
 
 
 def test_files_that_are_no_json_or_not_there_are_named(tmp_path: Path) -> None:
