@@ -170,7 +170,7 @@ def _quota(facts: Facts) -> Check:
         found = f"no CPU control group is in sight{weight}"
         return Check("cpu quota", Health.OK, found)
     if facts.quota_cores >= facts.cores:
-        return Check("cpu quota", Health.OK, f"none below the {facts.cores} cores{weight}")
+        return Check("cpu quota", Health.OK, f"none below the usable cores{weight}")
     found = f"{facts.quota_cores:.2f} cores for {facts.cores} usable ones{weight}"
     change = (
         "used up, the kernel pauses frames and candidate alike, and nice does not help: pin the "
