@@ -86,6 +86,18 @@ def test_shares_that_leave_nothing_for_train_are_refused(file: Path) -> None:
         load_config(file, ["split.val_fraction=0.45", "split.test_fraction=0.45"])
 
 
+def test_groups_have_one_rule_and_a_pattern_that_can_be_read(file: Path) -> None:
+    with pytest.raises(ConfigError, match="give one of them"):
+        load_config(file, ["split.group_pattern=a", "split.group_csv=b"])
+    with pytest.raises(ConfigError, match="regular expression"):
+        load_config(file, ["split.group_pattern='('"])
+
+
+def test_table_of_groups_starts_at_the_config_file(file: Path) -> None:
+    file.write_text(f"{file.read_text()}\n[split]\ngroup_csv = 'groups.csv'\n")
+    assert load_config(file).split.group_csv == str(file.parent / "groups.csv")
+
+
 @pytest.mark.parametrize("text", ["line = ", "\x00", "a.b = 1\na = 2"])
 def test_text_that_is_no_toml_is_refused(file: Path, text: str) -> None:
     file.write_text(text)
