@@ -49,6 +49,18 @@ def test_parent_is_a_file_as_folder_and_a_parameter_as_digest() -> None:
     assert by_digest.parameters["parent"] == "ab" * 32
 
 
+def test_check_knows_the_parent_and_split_the_table_of_groups() -> None:
+    by_path = _by_name(_CONFIG.model_copy(update={"parent": "/bundles/one"}))["check"]
+    assert by_path.files["parent"].kind == "folder"
+    assert by_path.parameters["parent"] is None
+    by_digest = _by_name(_CONFIG.model_copy(update={"parent": "ab" * 32}))["check"]
+    assert by_digest.parameters["parent"] == "ab" * 32
+    table = _CONFIG.split.model_copy(update={"group_csv": "/groups.csv"})
+    split = _by_name(_CONFIG.model_copy(update={"split": table}))["split"]
+    assert split.files["groups"].path == "/groups.csv"
+    assert _by_name(_CONFIG)["split"].files == {}
+
+
 def test_step_that_starts_a_trainer_declares_its_code() -> None:
     steps = _by_name(_CONFIG)
     for name in ("train", "export", "calibrate"):
