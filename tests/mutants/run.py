@@ -74,6 +74,37 @@ MUTANTS = (
         "test_replaced_release_is_stopped_only_after_its_last_lease",
     ),
     Mutant(
+        name="embedded: label read apart from the session",
+        file="serving/embedded.py",
+        text="        return FrameAnswer(held.release, held.classes, detections)\n",
+        replacement="        return FrameAnswer(self.release, held.classes, detections)\n",
+        test="tests/unit/serving/test_embedded.py::"
+        "test_answer_names_the_release_that_computed_it_across_a_switch",
+    ),
+    Mutant(
+        name="embedded: no drain",
+        file="serving/embedded_slot.py",
+        text="        with self.lock:\n            loaded, self._loaded = self._loaded, None\n",
+        replacement="        loaded, self._loaded = self._loaded, None\n",
+        test="tests/unit/serving/test_embedded_slot.py::"
+        "test_close_waits_for_the_reader_and_happens_once",
+    ),
+    Mutant(
+        name="embedded: pool at the loader's priority",
+        file="serving/embedded_orders.py",
+        text="        if self._parts.threads == 1:\n            lower_priority()\n",
+        replacement="        lower_priority()\n",
+        test="tests/unit/serving/test_embedded_orders.py::"
+        "test_pool_of_a_network_with_several_threads_keeps_normal_priority",
+    ),
+    Mutant(
+        name="embedded: an update overrides a rollback",
+        file="serving/embedded_orders.py",
+        text="            if table.order != number:\n",
+        replacement="            if table.order < number:\n",
+        test="tests/unit/serving/test_embedded_orders.py::test_rollback_during_an_update_wins",
+    ),
+    Mutant(
         name="verification skipped",
         file="distribution/store.py",
         text=(

@@ -209,6 +209,23 @@ def test_answers_are_never_mixed_or_stale_while_threads_hammer_and_updates_go_on
     assert len(answers) > 100
 
 
+def test_answer_names_the_release_that_computed_it_across_a_switch(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector.update("1.1.0")
+    real_detect = LoadedRelease.detect
+
+    def detect_and_switch(release: LoadedRelease, frame: NDArray[np.uint8]) -> Detections:
+        found = real_detect(release, frame)
+        detector.rollback()
+        return found
+
+    monkeypatch.setattr(LoadedRelease, "detect", detect_and_switch)
+    assert detector.detect(FRAME).release.semver == "1.1.0"
+    assert detector.release.semver == "1.0.0"
+    monkeypatch.undo()
+
+
 def test_answers_of_the_releases_differ_so_that_mixing_would_show(traffic: Traffic) -> None:
     for frame in FRAMES:
         found: list[Detections] = [loaded(traffic, d).detect(frame) for d in traffic.digests]

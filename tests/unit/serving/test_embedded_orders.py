@@ -1,3 +1,4 @@
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Barrier:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go_on = threading.Event(), threading.Event()
         self.nice: set[int] = set()
+        self.ids: set[int] = set()
         real = LoadedRelease.detect
 
         def detect(
@@ -54,6 +56,7 @@ class Barrier:
             score_threshold: float | None = None,
         ) -> Detections:
             if threading.current_thread().name == UPDATE_THREAD:
+                self.ids.add(threading.get_native_id())
                 self.nice.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
                 self.reached.set()
                 assert self.go_on.wait(30)
@@ -117,6 +120,29 @@ def test_candidate_is_tried_at_the_lowest_priority_and_its_callers_keep_theirs(
     detector.update("1.1.0")
     assert barrier.nice == {19}
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_pool_of_a_network_with_several_threads_keeps_normal_priority(
+    traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Detector("plate@1.0.0", workspace=traffic.workspace.root, threads=2) as detector:
+        before = nice_of_threads(but=set())
+        barrier = Barrier(monkeypatch)
+        barrier.go_on.set()
+        assert detector.update("1.1.0").switched
+        after = nice_of_threads(but=barrier.ids)
+    assert barrier.nice == {19}
+    # What is more by now is the pool of the new champion.
+    assert len(after) > len(before)
+    assert 19 not in after
+
+
+def nice_of_threads(*, but: set[int]) -> list[int]:
+    found = []
+    for id in {int(name) for name in os.listdir("/proc/self/task")} - but:
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            found.append(os.getpriority(os.PRIO_PROCESS, id))
+    return found
 
 
 def test_rollback_during_an_update_wins(
@@ -223,6 +249,8 @@ def test_close_waits_for_the_update(traffic: Traffic, monkeypatch: pytest.Monkey
     assert barrier.reached.wait(30)
     closing = threading.Thread(target=detector.close)
     closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
     assert not update.done()
     barrier.go_on.set()
     closing.join(30)

@@ -73,6 +73,8 @@ def test_close_waits_for_the_reader_and_happens_once(bundles: tuple[Path, ...]) 
     closing = threading.Thread(target=held.close)
     with held.lock:
         closing.start()
+        closing.join(0.1)
+        assert closing.is_alive()
         loaded.detect(FRAME)  # not closed under the reader's hands
         assert held.loaded is loaded
     closing.join(30)
