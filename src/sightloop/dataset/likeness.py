@@ -6,7 +6,8 @@ Both ignore brightness, contrast, size and compression. A crop or a turned copy 
 here, and an image without structure is like no other.
 
 Measured on 1439 steel surfaces and 192 street scenes (1.05 million pairs of different images): no
-pair passes; of copies re-encoded at JPEG quality 20 or halved and darkened, all but one in 100 do.
+pair passes; of copies re-encoded at JPEG quality 20, or halved, darkened and re-encoded at 40, at
+most one in 100 is missed; of bright steel lit up until it is clipped, one in 20.
 """
 
 from __future__ import annotations
