@@ -2,12 +2,12 @@
 
 Reads `dataset`, and the parent release where there is one, to set the counts of its dataset beside
 these; writes the folder `report`: check.json, and check.html with pictures of suspicious labels.
-When it ends the run, both lie in the run's folder.
+When anything was found, both lie in the run's folder too, for people.
 """
 
 from __future__ import annotations
 
-from sightloop.dataset.check_report import AgainstParent, refusal, write_report
+from sightloop.dataset.check_report import PAGE_NAME, AgainstParent, refusal, write_report
 from sightloop.dataset.checks import CheckReport, CheckRules, check_dataset, near_duplicates_from
 from sightloop.dataset.copying import read_copy, read_info
 from sightloop.dataset.summary import compare, summarize_dataset
@@ -42,7 +42,11 @@ def run(context: StepContext) -> None:
         write_report(context.run_folder, report, source=source, against=against)
         raise refusal(report, source, context.run_folder)
     write_report(context.outputs["report"], report, source=source, against=against)
-    context.report(1.0, f"{count} images, {len(report.findings)} warning(s)")
+    shown = ""
+    if report.findings:
+        write_report(context.run_folder, report, source=source, against=against)
+        shown = f", shown in {context.run_folder / PAGE_NAME}"
+    context.report(1.0, f"{count} images, {len(report.findings)} warning(s){shown}")
 
 
 def _against_parent(context: StepContext, report: CheckReport) -> AgainstParent | None:

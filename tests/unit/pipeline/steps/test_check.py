@@ -25,6 +25,16 @@ def test_check_of_a_sound_dataset_writes_its_report(tmp_path: Path) -> None:
     value = json.loads((report / "check.json").read_bytes())
     assert value["passed"] is True
     assert value["source"] == str(data)
+    assert not (tmp_path / "ws/runs/run-1/check.html").exists()
+
+
+def test_warnings_pass_and_lie_in_the_runs_folder_for_people(tmp_path: Path) -> None:
+    data = write_yolo_folder(tmp_path / "set", images={"train": 2})
+    label = tmp_path / "set/labels/train/train-0.txt"
+    label.write_text(label.read_text() * 2)
+    report = call_dataset_step(tmp_path, "check", {"dataset": ingest(tmp_path, data)}, "report")
+    assert "duplicate_boxes" in (tmp_path / "ws/runs/run-1/check.html").read_text()
+    assert json.loads((report / "check.json").read_bytes())["passed"] is True
 
 
 def test_check_names_the_first_faults_their_counts_and_the_report(tmp_path: Path) -> None:
