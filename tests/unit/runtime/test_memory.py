@@ -17,7 +17,8 @@ def free_in_small_pieces() -> None:
     full = resident_bytes()
     del pieces
     given = give_memory_back()
-    print(full - before, resident_bytes() - before, int(given and last.all()))
+    left = resident_bytes() - before
+    sys.stdout.write(f"{full - before} {left} {int(given and last.all())}\n")
 
 
 def test_memory_freed_in_small_pieces_goes_back_to_the_system() -> None:
