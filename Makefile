@@ -1,7 +1,7 @@
 # Every target makes .venv, says what it downloads, and is quick the second time.
 #   make demo    the whole loop: train, prove, serve, replace live, refuse, roll back
 #   make test    all tests but the slow ones
-#   make check   format, lint, types, layers, unit tests (under a minute)
+#   make check   format, lint, types, layers, unit tests
 #   make bench   every measurement, one JSON object a line
 #   make mutants broken versions of the code, each of which a named test must catch
 # TORCH_INDEX=URL takes torch and torchvision from another index, e.g. one with CPU wheels.
