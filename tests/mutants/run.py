@@ -42,9 +42,9 @@ MUTANTS = (
     Mutant(
         name="label read apart from the session",
         file="serving/line.py",
-        text="                return await self._ask(worker, image, deadline_s)\n",
+        text="                return await self._ask(worker, ask, deadline_s)\n",
         replacement=(
-            "                reply = await self._ask(worker, image, deadline_s)\n"
+            "                reply = await self._ask(worker, ask, deadline_s)\n"
             "                import json\n"
             "                champion = self.slot.table.champion\n"
             "                value = json.loads(reply.body)\n"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from sightloop._support.clock import Clock
 from sightloop.errors import ImageError, LineNotFoundError, SightloopError
+from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.line import ServedLine
-from sightloop.serving.workers import Reply
 from sightloop.telemetry.metrics import ServingMetrics
 
 
@@ -28,15 +28,32 @@ class DataPlane:
             line.slot.table.answering is not None for line in self._lines.values()
         )
 
-    async def detect(self, line_name: str | None, image: bytes) -> Reply:
+    async def detect(
+        self,
+        line_name: str | None,
+        image: bytes,
+        *,
+        stream: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Reply:
         """Answer one image.
 
         Args:
             line_name: The model line; None takes the only one.
             image: JPEG or PNG bytes.
+            stream: See `Ask`.
+            timeout_s: See `Ask`.
 
         Returns:
             The worker's reply: its status and JSON body.
+
+        Raises:
+            As `ask`.
+        """
+        return await self.ask(line_name, Ask(image, stream=stream, timeout_s=timeout_s))
+
+    async def ask(self, line_name: str | None, ask: Ask) -> Reply:
+        """Answer one request.
 
         Raises:
             LineNotFoundError: No such line, or several and none named.
@@ -49,11 +66,11 @@ class DataPlane:
         pending = self._metrics.pending.labels(name)
         pending.inc()
         try:
-            if not image:
+            if not ask.body:
                 raise ImageError(
                     "request body: expected a JPEG or PNG image, found nothing", "image_empty"
                 )
-            reply = await line.detect(image)
+            reply = await line.ask(ask)
         except SightloopError as error:
             self._metrics.requests.labels(name, error.reason).inc()
             raise

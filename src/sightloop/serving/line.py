@@ -15,13 +15,14 @@ from pathlib import Path
 from sightloop._support.clock import Clock
 from sightloop.config.serving import ServingConfig
 from sightloop.errors import FrameKillsWorkerError, ReleaseNotReadyError, WorkerDiedError
+from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
 from sightloop.serving.slot import RoutingTable, Slot, reloaded
 from sightloop.serving.standby import Standby
-from sightloop.serving.workers import ON_FRAME, Reply, Worker
+from sightloop.serving.workers import ON_FRAME, Worker
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
@@ -59,11 +60,11 @@ class ServedLine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
-    async def detect(self, image: bytes) -> Reply:
-        """Answer one image by the champion, or by the previous while the champion is dead.
+    async def ask(self, ask: Ask) -> Reply:
+        """Answer one request by the champion, or by the previous while the champion is dead.
 
         Raises:
-            FrameKillsWorkerError: Two workers died on this image; it is kept and not retried.
+            FrameKillsWorkerError: Two workers died on this request; it is kept and not retried.
             ReleaseNotReadyError: Nobody could answer in time.
             OverloadedError: The queue is full.
         """
@@ -72,20 +73,20 @@ class ServedLine:
         while True:
             worker = await self._answering(deadline_s)
             try:
-                return await self._ask(worker, image, deadline_s)
+                return await self._ask(worker, ask, deadline_s)
             except WorkerDiedError as error:
                 kills += error.reason == ON_FRAME
             if kills >= _KILLS_MAX:
-                self.parts.keep_frame(image)
+                self.parts.keep_frame(ask.body)
                 raise FrameKillsWorkerError(
                     f"two workers of line {self.parts.name} ended on this image; it is kept in "
                     "the workspace under frames/ and not tried again"
                 )
 
-    async def _ask(self, worker: Worker, image: bytes, deadline_s: float) -> Reply:
+    async def _ask(self, worker: Worker, ask: Ask, deadline_s: float) -> Reply:
         left_s = max(0.0, deadline_s - self.parts.clock.monotonic_s())
         try:
-            return await asyncio.wait_for(worker.detect(image), left_s)
+            return await asyncio.wait_for(worker.ask(ask.kind, ask.body), left_s)
         except TimeoutError:
             emit("worker_hangs", line=self.parts.name, pid=worker.pid)
             worker.kill()

@@ -1,7 +1,7 @@
 """Frames between the front and a worker: a fixed head, then bytes. No pickle, no text parsing.
 
-Head (network order): kind u8, status u16, id u64, length u32. Pure packing; sockets are in
-`worker.py` and `workers.py`.
+Head (network order): kind u8, status u16, id u64, length u32. The body of an ANSWER begins with
+the `StageTimes` of its request. Pure packing; sockets are in `worker.py` and `workers.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 HEAD = struct.Struct("!BHQI")
+TIMES = struct.Struct("!4I")
 LENGTH_MAX = 1 << 30
+_U32_MAX = (1 << 32) - 1
 
 
 class Kind(IntEnum):
@@ -20,7 +22,7 @@ class Kind(IntEnum):
     DETECT = 1
     """Front to worker: image bytes."""
     ANSWER = 2
-    """Worker to front: JSON; `status` as HTTP has it."""
+    """Worker to front: `StageTimes`, then what was asked for; `status` as HTTP has it."""
     ORDER = 3
     """Front to worker: JSON of an `Order`."""
     STATE = 4
@@ -31,6 +33,42 @@ class Kind(IntEnum):
     """Worker to front: JSON with verdicts."""
     STOP = 7
     """Front to worker: free the release and end."""
+    INFER = 8
+    """Front to worker: tensors, as `infer.py` reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """What the parts of one answer took in its worker, in whole microseconds of wall time."""
+
+    decode_us: int = 0
+    preprocess_us: int = 0
+    inference_us: int = 0
+    postprocess_us: int = 0
+
+    @property
+    def total_us(self) -> int:
+        """All parts together."""
+        return self.decode_us + self.preprocess_us + self.inference_us + self.postprocess_us
+
+    def to_bytes(self) -> bytes:
+        """`TIMES.size` bytes; what does not fit counts as the largest that does."""
+        parts = (self.decode_us, self.preprocess_us, self.inference_us, self.postprocess_us)
+        return TIMES.pack(*(min(part, _U32_MAX) for part in parts))
+
+
+NO_TIMES = StageTimes()
+
+
+def split_times(body: bytes) -> tuple[StageTimes, bytes]:
+    """The times and the rest of an ANSWER's body.
+
+    Raises:
+        ValueError: The body is too short to hold them.
+    """
+    if len(body) < TIMES.size:
+        raise ValueError(f"answer: expected at least {TIMES.size} bytes, found {len(body)}")
+    return StageTimes(*TIMES.unpack_from(body)), body[TIMES.size :]
 
 
 @dataclass(frozen=True, slots=True)

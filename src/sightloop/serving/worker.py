@@ -8,7 +8,6 @@ The process ends when the front closes the socket.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -16,20 +15,20 @@ import traceback
 from pathlib import Path
 
 from sightloop.distribution.store import ReleaseStore
-from sightloop.errors import ImageError, SightloopError
+from sightloop.errors import SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
 from sightloop.gates.latency import PROCESS_STOPWATCH, SYSTEM_STOPWATCH
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
-from sightloop.runtime.loaded_release import LoadedRelease, detections_as_json
+from sightloop.runtime.loaded_release import LoadedRelease
+from sightloop.serving.answering import answer_request
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
 from sightloop.serving.wire import HEAD, Head, Kind, pack, unpack
 from sightloop.vision.decode import DecodeLimits
 
 LOW_NICE = 19
-_STATUS_BY_REASON = {"image_too_large": 413}
 
 
 def run_worker(connection: socket.socket) -> None:
@@ -56,8 +55,8 @@ class _Worker:
             body = self._read(head.length)
             if body is None:
                 return
-            if head.kind is Kind.DETECT:
-                self._answer(head.id, body)
+            if head.kind in (Kind.DETECT, Kind.INFER):
+                self._answer(head.kind, head.id, body)
             elif head.kind is Kind.ORDER:
                 order = order_from_bytes(body)
                 self._limits = DecodeLimits(
@@ -121,24 +120,10 @@ class _Worker:
             lower_priority()
         self._send(Kind.STATE, state.encode())
 
-    def _answer(self, id: int, image: bytes) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            self._send_error(id, 503, "release_not_ready", "this worker has no release")
-            return
-        try:
-            body = _detect(loaded, image, self._limits)
-        except ImageError as error:
-            status = _STATUS_BY_REASON.get(error.reason, 400)
-            self._send_error(id, status, error.reason, error.message)
-        except SightloopError as error:
-            self._send_error(id, 500, error.reason, error.message)
-        else:
-            self._send(Kind.ANSWER, body, id=id, status=200)
-
-    def _send_error(self, id: int, status: int, reason: str, message: str) -> None:
-        body = json.dumps({"error": {"reason": reason, "message": message}}).encode()
-        self._send(Kind.ANSWER, body, id=id, status=status)
+    def _answer(self, kind: Kind, id: int, body: bytes) -> None:
+        answered = answer_request(self._loaded, kind, body, self._limits)
+        payload = answered.times.to_bytes() + answered.body
+        self._send(Kind.ANSWER, payload, id=id, status=answered.status)
 
     def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:
         with self._send_lock:
@@ -161,25 +146,6 @@ class _Worker:
                 return None
             view = view[received:]
         return bytes(buffer)
-
-
-def _detect(loaded: LoadedRelease, image: bytes, limits: DecodeLimits) -> bytes:
-    """The whole answer as JSON; its label comes from the object that computed it."""
-    answer = loaded.answer(image, limits=limits)
-    manifest = loaded.manifest
-    value = {
-        "line": manifest.line,
-        "release": {"semver": manifest.semver, "digest": loaded.digest},
-        "detections": detections_as_json(answer.detections, loaded.classes),
-        "image": {"width": answer.width_px, "height": answer.height_px},
-        "timings_ms": {
-            "decode": round(answer.decode_ms, 3),
-            "preprocess": round(answer.preprocess_ms, 3),
-            "inference": round(answer.inference_ms, 3),
-            "postprocess": round(answer.postprocess_ms, 3),
-        },
-    }
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _identity(admission: Admission) -> ReleaseId | None:

@@ -13,13 +13,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sightloop.errors import OverloadedError, TransitionError, WorkerDiedError
+from sightloop.serving.asking import Reply
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.lifecycle import ReleaseState, advance
 from sightloop.serving.order import Order, OrderResult, result_from_bytes
-from sightloop.serving.wire import HEAD, Kind, pack, unpack
+from sightloop.serving.wire import HEAD, Kind, pack, split_times, unpack
 from sightloop.telemetry.events import emit
 
 ON_FRAME = "worker_died_on_frame"
@@ -28,14 +28,6 @@ ON_FRAME = "worker_died_on_frame"
 def _kill_process(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A worker's answer: HTTP-like status and a JSON body, passed on unread."""
-
-    status: int
-    body: bytes
 
 
 class Worker:
@@ -105,12 +97,12 @@ class Worker:
             self.enter(ReleaseState.FAILED)
         return result
 
-    async def detect(self, image: bytes) -> Reply:
-        """Ask for the detections of one image.
+    async def ask(self, kind: Kind, body: bytes) -> Reply:
+        """Have one request answered.
 
         Raises:
             OverloadedError: Too many requests wait already.
-            WorkerDiedError: The process ended; reason `worker_died_on_frame` if on this image.
+            WorkerDiedError: The process ended; reason `worker_died_on_frame` if on this one.
         """
         if not self.alive:
             raise WorkerDiedError(f"worker {self.pid} has ended")
@@ -123,7 +115,7 @@ class Worker:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._open[id] = future
         self._drained.clear()
-        self._send(Kind.DETECT, image, id=id)
+        self._send(kind, body, id=id)
         return await future
 
     async def drained(self) -> None:
@@ -169,7 +161,8 @@ class Worker:
         if kind is Kind.ANSWER:
             future = self._open.pop(id, None)
             if future is not None and not future.done():
-                future.set_result(Reply(status, body))
+                times, rest = split_times(body)
+                future.set_result(Reply(status, rest, times))
             if not self._open:
                 self._drained.set()
         elif kind is Kind.STATE:

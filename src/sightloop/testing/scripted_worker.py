@@ -18,7 +18,7 @@ from pathlib import Path
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
-from sightloop.serving.wire import HEAD, Kind, pack, unpack
+from sightloop.serving.wire import HEAD, Kind, StageTimes, pack, unpack
 from sightloop.serving.workers import Worker
 
 STATES = ("VERIFYING", "LOADING", "WARMING", "GATING")
@@ -164,7 +164,8 @@ class _FarEnd:
             raise ConnectionResetError
         assert self._release is not None
         value = {"release": self._release.as_dict(), "image": image.decode()}
-        self._send(Kind.ANSWER, json.dumps(value).encode(), id=id, status=200)
+        body = StageTimes().to_bytes() + json.dumps(value).encode()
+        self._send(Kind.ANSWER, body, id=id, status=200)
 
     def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:
         self._writer.write(pack(kind, body, id=id, status=status) + body)

@@ -7,6 +7,7 @@ import pytest
 
 from sightloop.config.serving import ServingConfig
 from sightloop.errors import FrameKillsWorkerError, OverloadedError, ReleaseNotReadyError
+from sightloop.serving.asking import Ask
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, scripted_line, until
 from sightloop.testing.scripted_worker import POISON, Script
 
@@ -27,7 +28,7 @@ def run(
 
 
 async def semver_of_answer(it: ScriptedLine, image: bytes = b"frame") -> str:
-    reply = await it.line.detect(image)
+    reply = await it.line.ask(Ask(image))
     return str(json.loads(reply.body)["release"]["semver"])
 
 
@@ -87,7 +88,7 @@ def test_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         it.workers.script = Script()
         hanging = it.line.slot.table.champion
         with pytest.raises(ReleaseNotReadyError, match="no answer within"):
-            await it.line.detect(b"frame")
+            await it.line.ask(Ask(b"frame"))
         await until(lambda: it.line.slot.table.champion is not hanging)
         assert await semver_of_answer(it) == "1.2.0"
 
@@ -102,7 +103,7 @@ def test_request_beyond_the_queue_is_refused_at_once(tmp_path: Path) -> None:
         waiting = [asyncio.create_task(semver_of_answer(it)) for _ in range(8)]
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError):
-            await it.line.detect(b"frame")
+            await it.line.ask(Ask(b"frame"))
         release.set()
         assert await asyncio.gather(*waiting) == ["1.2.0"] * 8
 

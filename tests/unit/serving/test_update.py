@@ -12,6 +12,7 @@ from sightloop.errors import (
     ServingError,
     UpdateInProgressError,
 )
+from sightloop.serving.asking import Ask
 from sightloop.serving.history import Action, ReleaseId, SlotEvent
 from sightloop.serving.order import OrderResult
 from sightloop.serving.workers import Worker
@@ -34,7 +35,7 @@ def run(
 
 
 async def semver_of_answer(it: ScriptedLine, image: bytes = b"frame") -> str:
-    reply = await it.line.detect(image)
+    reply = await it.line.ask(Ask(image))
     return str(json.loads(reply.body)["release"]["semver"])
 
 
