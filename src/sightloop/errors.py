@@ -26,7 +26,8 @@
     │   ├── TransitionError        a lifecycle step that the table does not allow
     │   ├── WorkerDiedError        the worker process ended with the request
     │   ├── FrameKillsWorkerError  this frame has killed two workers
-    │   ├── OverloadedError        no room in the queue
+    │   ├── OverloadedError        no room in the queue, or no time left
+    │   ├── DeadlineExceededError  the worker did not answer in time
     │   └── RefusedAtStartError    a gate refused a line's first release
     ├── RegistryError              tracking and model registry
     │   └── VersionExistsError     this semver is taken by other content
@@ -222,9 +223,16 @@ class FrameKillsWorkerError(ServingError):
 
 
 class OverloadedError(ServingError):
-    """The queue is full; the request was refused at once."""
+    """The queue is full, or longer than the request's deadline allows; it was refused."""
 
     default_reason = "overloaded"
+    retryable = True
+
+
+class DeadlineExceededError(ServingError):
+    """A worker had the request and did not answer before its deadline."""
+
+    default_reason = "deadline_exceeded"
     retryable = True
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,9 +85,8 @@ def test_killed_workers_lose_no_frame_and_come_back(tmp_path: Path) -> None:
     ):
         timed_update(client, two)
         for role in ("champion", "previous", "champion", "standby"):
-            worker = client.status("plate")[role]
-            if worker is not None:
-                os.kill(worker["pid"], signal.SIGKILL)
+            for pid in pids_of(client.status("plate")[role]):
+                os.kill(pid, signal.SIGKILL)
             wait_until_recovered(client)
         status = client.status("plate")
         records = camera.stop()
@@ -102,7 +102,8 @@ def test_restart_after_kill_comes_back_with_champion_previous_and_history(tmp_pa
     one, two = traffic.digests
     with serve(traffic, tmp_path) as server, Client(server.url) as client:
         timed_update(client, two)
-        workers = [client.status("plate")[role]["pid"] for role in ("champion", "previous")]
+        status = client.status("plate")
+        workers = [pid for role in ("champion", "previous") for pid in pids_of(status[role])]
         os.kill(server.pid, signal.SIGKILL)
     deadline_s = CLOCK.monotonic_s() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
@@ -115,6 +116,13 @@ def test_restart_after_kill_comes_back_with_champion_previous_and_history(tmp_pa
         assert status["previous"]["release"]["digest"] == one
         assert [event["action"] for event in client.history("plate")] == ["start", "update"]
         assert roll_back(client, "plate", clock=CLOCK).digest == one
+
+
+def pids_of(held: dict[str, Any] | None) -> list[int]:
+    """Process ids behind a role of a line's status."""
+    if held is None:
+        return []
+    return [worker["pid"] for worker in held.get("workers", [held])]
 
 
 def wait_until_previous(client: Client) -> None:

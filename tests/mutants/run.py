@@ -41,18 +41,50 @@ class Mutant:
 MUTANTS = (
     Mutant(
         name="label read apart from the session",
-        file="serving/line.py",
-        text="                return await self._ask(worker, ask, deadline_s)\n",
+        file="serving/dispatch.py",
+        text="            reply = answer.result()\n",
         replacement=(
-            "                reply = await self._ask(worker, ask, deadline_s)\n"
-            "                import json\n"
-            "                champion = self.slot.table.champion\n"
-            "                value = json.loads(reply.body)\n"
-            "                value['release'] = champion.release.as_dict()\n"
-            "                return Reply(reply.status, json.dumps(value).encode())\n"
+            "            reply = answer.result()\n"
+            "            import json\n"
+            "            champion = self._slot.table.champion\n"
+            "            value = json.loads(reply.body)\n"
+            "            value['release'] = champion.release.as_dict()\n"
+            "            reply = Reply(reply.status, json.dumps(value).encode())\n"
         ),
         test="tests/unit/serving/test_update.py::"
         "test_answer_names_the_release_that_computed_it_across_a_switch",
+    ),
+    Mutant(
+        name="retry on another release",
+        file="serving/dispatch.py",
+        text="            if same is not None and same.alive:\n                return same\n",
+        replacement="            return table.previous\n",
+        test="tests/unit/serving/test_dispatch.py::"
+        "test_request_of_a_dead_worker_is_asked_again_of_the_same_release",
+    ),
+    Mutant(
+        name="unbounded queue",
+        file="serving/admission.py",
+        text="    if ahead >= limits.pending_max:\n",
+        replacement="    if False:\n",
+        test="tests/unit/serving/test_line.py::test_request_beyond_the_queue_is_refused_at_once",
+    ),
+    Mutant(
+        name="request taken that would be answered too late",
+        file="serving/admission.py",
+        text="    if ahead and wait_s > left_s:\n",
+        replacement="    if False:\n",
+        test="tests/unit/serving/test_admission.py::"
+        "test_request_that_would_be_answered_too_late_is_refused_at_once",
+    ),
+    Mutant(
+        name="stream moves while its frames are open",
+        file="serving/streams.py",
+        text="            return table.answering if pin.open_frames == 0 else None\n"
+        "        group = ",
+        replacement="            return table.answering\n        group = ",
+        test="tests/unit/serving/test_dispatch.py::"
+        "test_stream_moves_to_the_new_release_only_after_its_open_frames",
     ),
     Mutant(
         name="publish before ready",

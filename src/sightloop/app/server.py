@@ -47,6 +47,7 @@ from sightloop.serving.line import LineParts, ServedLine
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
 from sightloop.serving.rest import build_rest
+from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
 from sightloop.serving.workers import Worker
 from sightloop.serving.zygote import Zygote
@@ -163,9 +164,10 @@ async def _serve(
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
         sources = _sources(spec, history)
+        shares = Shares(len(os.sched_getaffinity(0)) + 1)  # one more is on its way to a worker
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)
-            parts = _parts(spec, name, log, metrics, clock, spawner, store)
+            parts = _parts(spec, name, log, metrics, clock, spawner, store, shares)
             lines[name] = ServedLine(parts)
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [await _start_line(orders[name], sources[name]) for name in sources]
@@ -261,7 +263,7 @@ def _serving(
     champions = {}
     for name, line in lines.items():
         champion = line.slot.table.champion
-        if champion is not None and champion.release is not None:
+        if champion is not None:
             champions[name] = champion.release.as_dict()
     return Serving(
         url=f"http://{shown}:{port}",
@@ -279,6 +281,7 @@ def _parts(
     clock: Clock,
     spawner: _Spawner,
     store: ReleaseStore,
+    shares: Shares,
 ) -> LineParts:
     config = spec.config
     frames = spec.workspace.root / "frames"
@@ -294,6 +297,7 @@ def _parts(
         history=log,
         metrics=metrics,
         clock=clock,
+        shares=shares,
         spawn=spawner.spawn,
         release_path=store.path_of,
         keep_frame=keep_frame,
@@ -316,7 +320,6 @@ class _Spawner:
 
     def __init__(self, spec: ServerSpec) -> None:
         self._environment = spec.environment
-        self._pending_max = spec.config.pending_max
         self._zygote: Zygote | None = None
         self._lock = asyncio.Lock()
 
@@ -326,7 +329,7 @@ class _Spawner:
     async def spawn(self, on_death: Callable[[Worker], None]) -> Worker:
         async with self._lock:
             pid, connection = await self._fork()
-        worker = Worker(pid, connection, pending_max=self._pending_max)
+        worker = Worker(pid, connection)
         await worker.connect(on_death)
         return worker
 

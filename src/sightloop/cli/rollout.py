@@ -70,7 +70,7 @@ def status(line: Line, url: Url = _URL, json_: Json = False) -> None:
         return
     print(f"line {line}{'  DEGRADED' if value['degraded'] else ''}")
     for role in ("champion", "previous", "candidate"):
-        print(f"  {role:<10}{_worker(value[role])}")
+        print(f"  {role:<10}{_held(value[role])}")
     print(f"  {'standby':<10}{'pid ' + str(value['standby']['pid']) if value['standby'] else '-'}")
 
 
@@ -94,12 +94,17 @@ def _client(url: str) -> Client:
     return Client(url)
 
 
-def _worker(worker: dict[str, Any] | None) -> str:
-    if worker is None:
+def _held(held: dict[str, Any] | None) -> str:
+    """One role in words: its release and the processes that hold it."""
+    if held is None:
         return "-"
-    release = worker["release"]
+    release = held["release"]
     name = f"{release['semver']} ({release['digest'][:12]})" if release else "(not read yet)"
-    return f"{name}  {worker['state']}  pid {worker['pid']}" + ("" if worker["alive"] else "  DEAD")
+    workers = ", ".join(
+        f"{worker['state']} pid {worker['pid']}{'' if worker['alive'] else ' DEAD'}"
+        for worker in held.get("workers", [held])
+    )
+    return f"{name}  {workers}"
 
 
 def _show(outcome: dict[str, Any], as_json: bool) -> None:

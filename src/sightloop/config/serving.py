@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sightloop.errors import ConfigError
 
@@ -25,16 +26,25 @@ class ServingConfig(BaseModel):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 takes a free one."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Worker processes of each release."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Intra-op threads of a worker."""
+    weights: dict[str, Positive] = {}
+    """Share of the machine by model line, where all want more than there is; 1.0 if not named."""
     body_bytes_max: Annotated[int, Field(ge=1024)] = 32 << 20
     """Largest request body."""
     pixels_max: Annotated[int, Field(ge=1024)] = 50_000_000
     """Largest image, width times height, read from its header before it is decoded."""
     pending_max: Annotated[int, Field(ge=1)] = 64
-    """Requests that may wait for a line's worker; one more is refused at once."""
+    """Requests of a line that may be open; one more is refused at once."""
+    pending_bytes_max: Annotated[int, Field(ge=1024)] = 256 << 20
+    """Bytes of a line's requests that may wait for a worker."""
+    streams_max: Annotated[int, Field(ge=1)] = 4096
+    """Streams of a line whose release is remembered."""
     request_timeout_s: Positive = 10.0
-    """How long a request may wait for its answer, recovery of a dead worker included."""
+    """How long a request may wait for its answer, recovery of a dead worker included; a worker that
+    holds one longer is replaced."""
     candidate_timeout_s: Positive = 120.0
     """How long a candidate may take from the order to READY before it is killed."""
     standby_delay_s: Annotated[float, Field(ge=0)] = 0.3
@@ -45,6 +55,12 @@ class ServingConfig(BaseModel):
     """How long a worker may take to end when told to, before it is killed."""
     latency_ratio_max: Positive = 1.5
     """Largest CPU time per frame of a candidate, as a multiple of the champion's."""
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """An environment variable holds a table as JSON."""
+        return json.loads(value) if isinstance(value, str) else value
 
 
 def load_serving_config(

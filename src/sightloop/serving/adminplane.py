@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sightloop.errors import LineNotFoundError, ReleaseNotFoundError
 from sightloop.serving.line import ServedLine
+from sightloop.serving.slot import WorkerGroup
 from sightloop.serving.update import LineOrders, OrderOutcome
 from sightloop.serving.workers import Worker
 
@@ -35,8 +36,8 @@ class AdminPlane:
         candidate = line.candidate
         return {
             "line": name,
-            "champion": _worker_dict(table.champion),
-            "previous": _worker_dict(table.previous),
+            "champion": _group_dict(table.champion),
+            "previous": _group_dict(table.previous),
             "candidate": _worker_dict(candidate),
             "standby": {"pid": line.standby.pid} if line.standby.pid is not None else None,
             "degraded": table.champion is None or not table.champion.alive,
@@ -91,6 +92,17 @@ class AdminPlane:
                 f"line {name}: expected one of {', '.join(self.line_names)} on this server"
             )
         return line
+
+
+def _group_dict(group: WorkerGroup | None) -> dict[str, object] | None:
+    if group is None:
+        return None
+    return {
+        "release": group.release.as_dict(),
+        "alive": group.alive,
+        "leases": group.leases,
+        "workers": [_worker_dict(worker) for worker in group.workers],
+    }
 
 
 def _worker_dict(worker: Worker | None) -> dict[str, object] | None:

@@ -1,7 +1,7 @@
-"""One model line on a server: its data path, and the recovery of workers that die.
+"""One model line on a server: its slot, its workers' lives, and the recovery of those that die.
 
-The read path takes the slot's table once per request, without a lock. Orders (update, rollback,
-start) are in `update.py`; both act on the same slot, on one event loop.
+Requests go through `dispatch.py`; orders (update, rollback, start) are in `update.py`. All act on
+the same slot, on one event loop.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from pathlib import Path
 
 from sightloop._support.clock import Clock
 from sightloop.config.serving import ServingConfig
-from sightloop.errors import FrameKillsWorkerError, ReleaseNotReadyError, WorkerDiedError
+from sightloop.errors import ReleaseNotReadyError, WorkerDiedError
 from sightloop.serving.asking import Ask, Reply
+from sightloop.serving.dispatch import Dispatcher
 from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
-from sightloop.serving.slot import RoutingTable, Slot, reloaded
+from sightloop.serving.shares import Shares
+from sightloop.serving.slot import RoutingTable, Slot, WorkerGroup, reloaded
 from sightloop.serving.standby import Standby
-from sightloop.serving.workers import ON_FRAME, Worker
+from sightloop.serving.workers import Worker
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
 _RELOAD_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
-_KILLS_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class LineParts:
     history: LineHistory
     metrics: ServingMetrics
     clock: Clock
+    shares: Shares
     spawn: Callable[[Callable[[Worker], None]], Awaitable[Worker]]
     release_path: Callable[[str], Path]
     order: Order
@@ -53,73 +55,36 @@ class ServedLine:
     def __init__(self, parts: LineParts) -> None:
         self.parts = parts
         self.slot = Slot()
+        self.dispatcher = Dispatcher(
+            parts.name,
+            slot=self.slot,
+            shares=parts.shares,
+            config=parts.config,
+            clock=parts.clock,
+            keep_frame=parts.keep_frame,
+        )
         self.standby = Standby(self._spawn)
         self.candidate: Worker | None = None
-        self._changed = asyncio.Event()
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
     async def ask(self, ask: Ask) -> Reply:
-        """Answer one request by the champion, or by the previous while the champion is dead.
-
-        Raises:
-            FrameKillsWorkerError: Two workers died on this request; it is kept and not retried.
-            ReleaseNotReadyError: Nobody could answer in time.
-            OverloadedError: The queue is full.
-        """
-        deadline_s = self.parts.clock.monotonic_s() + self.parts.config.request_timeout_s
-        kills = 0
-        while True:
-            worker = await self._answering(deadline_s)
-            try:
-                return await self._ask(worker, ask, deadline_s)
-            except WorkerDiedError as error:
-                kills += error.reason == ON_FRAME
-            if kills >= _KILLS_MAX:
-                self.parts.keep_frame(ask.body)
-                raise FrameKillsWorkerError(
-                    f"two workers of line {self.parts.name} ended on this image; it is kept in "
-                    "the workspace under frames/ and not tried again"
-                )
-
-    async def _ask(self, worker: Worker, ask: Ask, deadline_s: float) -> Reply:
-        left_s = max(0.0, deadline_s - self.parts.clock.monotonic_s())
-        try:
-            return await asyncio.wait_for(worker.ask(ask.kind, ask.body), left_s)
-        except TimeoutError:
-            emit("worker_hangs", line=self.parts.name, pid=worker.pid)
-            worker.kill()
-            raise ReleaseNotReadyError(
-                f"line {self.parts.name}: no answer within "
-                f"{self.parts.config.request_timeout_s:g} s; its worker is replaced"
-            ) from None
-
-    async def _answering(self, deadline_s: float) -> Worker:
-        while (worker := self.slot.table.answering) is None:
-            self._changed.clear()
-            left_s = deadline_s - self.parts.clock.monotonic_s()
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, left_s))
-            except TimeoutError:
-                raise ReleaseNotReadyError(
-                    f"line {self.parts.name}: expected a live worker, found none; "
-                    "see `sightloop rollout status`"
-                ) from None
-        return worker
+        """Answer one request; see `Dispatcher.ask` for how it may fail."""
+        return await self.dispatcher.ask(ask)
 
     def switch(self, table: RoutingTable) -> None:
-        """Make `table` current; wakes who waits for a worker and states the roles."""
+        """Make `table` current, send what waits, and state the roles."""
         self.slot.switch(table)
-        self._changed.set()
+        self.dispatcher.go_on()
+        named = (("champion", table.champion), ("previous", table.previous))
         roles = {
-            role: (worker.release.semver, worker.release.digest)
-            for role, worker in (("champion", table.champion), ("previous", table.previous))
-            if worker is not None and worker.release is not None
+            role: (group.release.semver, group.release.digest)
+            for role, group in named
+            if group is not None
         }
         self.parts.metrics.set_roles(self.parts.name, roles)
-        champion = table.champion
-        degraded = champion is None or not champion.alive
+        degraded = table.champion is None or not table.champion.alive
         self.parts.metrics.degraded.labels(self.parts.name).set(degraded)
 
     def order_for(self, source: Path, *, gated: bool) -> Order:
@@ -133,6 +98,31 @@ class ServedLine:
             accepted_digests=tuple(release.digest for release in record.accepted),
             highest_semver=record.highest_semver,
         )
+
+    async def load_group(self, release: ReleaseId) -> WorkerGroup:
+        """Give all workers of a release that the slot has proven before, READY.
+
+        Raises:
+            ReleaseNotReadyError, WorkerDiedError: As `load_again`.
+        """
+        return await self.complete(release, ())
+
+    async def complete(self, release: ReleaseId, workers: tuple[Worker, ...]) -> WorkerGroup:
+        """Load the workers that a release still needs beside `workers`; all or none.
+
+        Raises:
+            ReleaseNotReadyError, WorkerDiedError: As `load_again`; the others are retired.
+        """
+        missing = self.parts.config.workers - len(workers)
+        loads = [self.load_again(release) for _ in range(missing)]
+        results = await asyncio.gather(*loads, return_exceptions=True)
+        loaded = tuple(result for result in results if isinstance(result, Worker))
+        for result in results:
+            if isinstance(result, BaseException):
+                for worker in (*workers, *loaded):
+                    self.retire(worker)
+                raise result
+        return WorkerGroup(release, (*workers, *loaded))
 
     async def load_again(self, release: ReleaseId) -> Worker:
         """Give a READY worker of a release that the slot has proven before.
@@ -163,6 +153,11 @@ class ServedLine:
                 refusal.reason,
             )
         return worker
+
+    def retire_group(self, group: WorkerGroup) -> None:
+        """End every worker of a release; see `retire`."""
+        for worker in group.living:
+            self.retire(worker)
 
     def retire(self, worker: Worker) -> None:
         """End a worker after its last lease; never on a request's path."""
@@ -200,14 +195,13 @@ class ServedLine:
         self._workers.discard(worker)
         if worker.death_expected or self._closing:
             return
-        table = self.slot.table
-        role = {id(table.champion): "champion", id(table.previous): "previous"}.get(
-            id(worker), "candidate" if worker is self.candidate else "standby"
-        )
+        role = self.slot.table.role_of(worker)
+        if role is None:
+            role = "candidate" if worker is self.candidate else "standby"
         self.parts.metrics.worker_deaths.labels(self.parts.name, role).inc()
         emit("worker_died", line=self.parts.name, role=role, pid=worker.pid)
         if role in ("champion", "previous"):
-            self.switch(table)  # states the line degraded and wakes who waits
+            self.switch(self.slot.table)  # states the line degraded and sends what waits elsewhere
             self.run_aside(self.recover(worker))
         elif role == "standby":
             self.standby.refill_after(self.parts.config.standby_delay_s)
@@ -217,27 +211,30 @@ class ServedLine:
         release = dead.release
         assert release is not None, "only loaded releases hold a role"
         attempt = 0
-        while reloaded(self.slot.table, dead, dead) is not None and not self._closing:
+        while self.slot.table.role_of(dead) is not None and not self._closing:
             await asyncio.sleep(_RELOAD_PAUSES_S[min(attempt, len(_RELOAD_PAUSES_S) - 1)])
             attempt += 1
             try:
                 fresh = await self.load_again(release)
             except (ReleaseNotReadyError, WorkerDiedError) as error:
                 emit("recovery_failed", line=self.parts.name, reason=error.reason, attempt=attempt)
+                self.dispatcher.streams.lost(release.digest)
+                self.dispatcher.go_on()
                 continue
             if self._put_back(dead, fresh):
                 await self.parts.history.append(Action.RECOVERED, release, reason="worker_died")
         self.standby.refill_after(self.parts.config.standby_delay_s)
 
     def _put_back(self, dead: Worker, fresh: Worker) -> bool:
+        role = self.slot.table.role_of(dead)
         table = reloaded(self.slot.table, dead, fresh)
         if table is None:
             self.retire(fresh)
             return False
-        is_champion = table.champion is fresh
-        fresh.enter(ReleaseState.ACTIVE if is_champion else ReleaseState.RETAINED)
-        self.switch(table)
         assert fresh.release is not None
+        fresh.enter(ReleaseState.ACTIVE if role == "champion" else ReleaseState.RETAINED)
+        self.dispatcher.streams.found(fresh.release.digest)
+        self.switch(table)
         emit("worker_recovered", line=self.parts.name, release=fresh.release.semver)
         return True
 
@@ -250,10 +247,10 @@ class ServedLine:
             await asyncio.wait(list(self._tasks))
         await self.standby.close()
         limit_s = self.parts.config.stop_timeout_s
-        table = self.slot.table
-        for worker in (table.champion, table.previous):
-            if worker is not None and worker.alive:
+        for group in self.slot.table.groups:
+            for worker in group.living:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(worker.drained(), limit_s)
-                worker.enter(ReleaseState.DRAINING)
+                if worker.alive:
+                    worker.enter(ReleaseState.DRAINING)
         await asyncio.gather(*(worker.stop(limit_s) for worker in list(self._workers)))

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from sightloop.errors import (
     BundleError,
+    DeadlineExceededError,
     FrameKillsWorkerError,
     ImageError,
     LineNotFoundError,
@@ -33,6 +34,7 @@ _STATUS: tuple[tuple[type[SightloopError], int], ...] = (
     (OverloadedError, 429),
     (FrameKillsWorkerError, 502),
     (ReleaseNotReadyError, 503),
+    (DeadlineExceededError, 504),
     (BundleError, 409),
     (ServingError, 500),
 )
@@ -81,10 +83,14 @@ def build_rest(
 def _mount_data(app: FastAPI, data: DataPlane, body_bytes_max: int) -> None:
     @app.post("/v1/detect", summary="Detect objects in one JPEG or PNG image (raw body)")
     async def detect(
-        request: Request, line: str | None = Query(None, description="Model line")
+        request: Request,
+        line: str | None = Query(None, description="Model line"),
+        stream: str | None = Query(None, description="Camera or tracker", max_length=256),
+        timeout_ms: float | None = Query(None, description="Time for the answer", gt=0),
     ) -> Response:
         image = await _read_body(request, body_bytes_max)
-        reply = await data.detect(line, image)
+        timeout_s = None if timeout_ms is None else timeout_ms / 1000
+        reply = await data.detect(line, image, stream=stream, timeout_s=timeout_s)
         return Response(reply.body, status_code=reply.status, media_type=_JSON)
 
 

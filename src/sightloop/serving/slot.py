@@ -7,9 +7,43 @@ the one assignment in `Slot.switch`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sightloop.serving.history import ReleaseId
 from sightloop.serving.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroup:
+    """The workers of one release.
+
+    Attributes:
+        release: What every one of them has loaded.
+        workers: At least one; some may be dead and on their way back.
+    """
+
+    release: ReleaseId
+    workers: tuple[Worker, ...]
+
+    @property
+    def living(self) -> tuple[Worker, ...]:
+        """Those that answer."""
+        return tuple(worker for worker in self.workers if worker.alive)
+
+    @property
+    def alive(self) -> bool:
+        """Whether anybody answers."""
+        return any(worker.alive for worker in self.workers)
+
+    @property
+    def leases(self) -> int:
+        """Requests that are not answered yet."""
+        return sum(worker.leases for worker in self.workers)
+
+    def least_loaded(self, leases_max: int) -> Worker | None:
+        """The worker with the fewest open requests; None if all have `leases_max` or are dead."""
+        free = [worker for worker in self.living if worker.leases < leases_max]
+        return min(free, key=lambda worker: worker.leases, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,26 +52,41 @@ class RoutingTable:
 
     Attributes:
         champion: Answers every request while it lives.
-        previous: The last champion, loaded; answers while the champion's worker is dead.
+        previous: The last champion, loaded; answers while the champion's workers are dead.
         order: Grows with each change that an operator ordered; an update that was ordered
             under an older number may not switch.
     """
 
-    champion: Worker | None = None
-    previous: Worker | None = None
+    champion: WorkerGroup | None = None
+    previous: WorkerGroup | None = None
     order: int = 0
 
     @property
-    def answering(self) -> Worker | None:
-        """The worker that answers now; None when nobody can."""
-        for worker in (self.champion, self.previous):
-            if worker is not None and worker.alive:
-                return worker
+    def groups(self) -> tuple[WorkerGroup, ...]:
+        """Champion and previous, as far as there are any."""
+        return tuple(group for group in (self.champion, self.previous) if group is not None)
+
+    @property
+    def answering(self) -> WorkerGroup | None:
+        """The group that answers now; None when nobody can."""
+        return next((group for group in self.groups if group.alive), None)
+
+    def of_digest(self, digest: str) -> WorkerGroup | None:
+        """The group of one release, dead or alive."""
+        return next((group for group in self.groups if group.release.digest == digest), None)
+
+    def role_of(self, worker: Worker) -> str | None:
+        """`champion` or `previous`, if the worker has a part in either."""
+        for role, group in (("champion", self.champion), ("previous", self.previous)):
+            if group is not None and worker in group.workers:
+                return role
         return None
 
 
-def promoted(table: RoutingTable, candidate: Worker) -> tuple[RoutingTable, Worker | None]:
-    """The table after an update, and the worker that is replaced for good."""
+def promoted(
+    table: RoutingTable, candidate: WorkerGroup
+) -> tuple[RoutingTable, WorkerGroup | None]:
+    """The table after an update, and the group that is replaced for good."""
     return RoutingTable(candidate, table.champion, table.order + 1), table.previous
 
 
@@ -47,12 +96,16 @@ def swapped(table: RoutingTable) -> RoutingTable:
 
 
 def reloaded(table: RoutingTable, dead: Worker, fresh: Worker) -> RoutingTable | None:
-    """The table with a recovered release in its dead worker's place; None if it has no place."""
-    if table.champion is dead:
-        return RoutingTable(fresh, table.previous, table.order)
-    if table.previous is dead:
-        return RoutingTable(table.champion, fresh, table.order)
-    return None
+    """The table with a fresh worker in a dead one's place; None if it has no place."""
+    role = table.role_of(dead)
+    if role is None:
+        return None
+    group: WorkerGroup = getattr(table, role)
+    workers = tuple(fresh if worker is dead else worker for worker in group.workers)
+    renewed = WorkerGroup(group.release, workers)
+    if role == "champion":
+        return replace(table, champion=renewed)
+    return replace(table, previous=renewed)
 
 
 class Slot:

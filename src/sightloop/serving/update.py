@@ -8,7 +8,7 @@ update at a time; a rollback may come in between, and then wins.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sightloop.errors import (
@@ -23,7 +23,7 @@ from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.line import ServedLine
 from sightloop.serving.order import OrderResult
-from sightloop.serving.slot import promoted, swapped
+from sightloop.serving.slot import WorkerGroup, promoted, swapped
 from sightloop.serving.workers import Worker
 from sightloop.telemetry.events import emit
 
@@ -101,16 +101,16 @@ class LineOrders:
 
     async def _restore(self, champion: ReleaseId, previous: ReleaseId | None) -> None:
         try:
-            worker = await self._line.load_again(champion)
+            group = await self._line.load_group(champion)
         except (ReleaseNotReadyError, WorkerDiedError) as error:
             emit("champion_lost", line=self._parts.name, reason=error.reason)
             if previous is None:
                 raise
-            worker = await self._line.load_again(previous)
+            group = await self._line.load_group(previous)
             await self._parts.history.append(Action.ROLLBACK, previous, reason="champion_lost")
             previous = None
-        worker.enter(ReleaseState.ACTIVE)
-        self._line.switch(promoted(self._line.slot.table, worker)[0])
+        _enter(group, ReleaseState.ACTIVE)
+        self._line.switch(promoted(self._line.slot.table, group)[0])
         if previous is not None:
             self._line.run_aside(self._restore_previous(previous))
         else:
@@ -118,13 +118,13 @@ class LineOrders:
 
     async def _restore_previous(self, previous: ReleaseId) -> None:
         number = self._line.slot.table.order
-        worker = await self._line.load_again(previous)
+        group = await self._line.load_group(previous)
         table = self._line.slot.table
         if table.order == number and table.previous is None:
-            worker.enter(ReleaseState.RETAINED)
-            self._line.switch(type(table)(table.champion, worker, table.order))
+            _enter(group, ReleaseState.RETAINED)
+            self._line.switch(replace(table, previous=group))
         else:
-            self._line.retire(worker)
+            self._line.retire_group(group)
         self._line.standby.refill_after(self._parts.config.standby_delay_s)
 
     async def update(self, source: Path, *, action: Action = Action.UPDATE) -> OrderOutcome:
@@ -164,15 +164,12 @@ class LineOrders:
         number = self._line.slot.table.order
         result = await self._prove(worker, source)
         if result.admitted:
-            try:
-                refused = await self._commit(worker, result, number, action)
-            except ServingError:
-                self._line.retire(worker)
-                raise
+            refused = await self._admit(worker, result, number, action)
             if refused is None:
                 return result
             result = OrderResult(result.release, (*result.verdicts, refused), admitted=False)
-        self._line.retire(worker)
+        else:
+            self._line.retire(worker)
         refusal = result.refusal
         await self._parts.history.append(
             Action.REFUSED,
@@ -202,27 +199,46 @@ class LineOrders:
         )
         return OrderResult(release=None, verdicts=(verdict,), admitted=False)
 
-    async def _commit(
+    async def _admit(
         self, worker: Worker, result: OrderResult, number: int, action: Action
+    ) -> Verdict | None:
+        """Give an admitted candidate its other workers and the slot; a verdict if it may not."""
+        assert result.release is not None, "an admitted candidate has been read"
+        try:
+            group = await self._line.complete(result.release, (worker,))
+        except (ReleaseNotReadyError, WorkerDiedError) as error:
+            return _not_switched("workers_incomplete", error.message)
+        try:
+            refused = await self._commit(group, result, number, action)
+        except ServingError:
+            self._line.retire_group(group)
+            raise
+        if refused is not None:
+            self._line.retire_group(group)
+        return refused
+
+    async def _commit(
+        self, group: WorkerGroup, result: OrderResult, number: int, action: Action
     ) -> Verdict | None:
         """Write the switch down and make it; a verdict instead when it may not be made."""
         async with self._committing:
             if self._line.slot.table.order != number:
                 return _not_switched("superseded", "a rollback was ordered meanwhile")
-            if not worker.alive:
+            if not group.alive:
                 return _not_switched("candidate_died", "its process ended when it was READY")
             champion = self._line.slot.table.champion
             if champion is not None and champion.release == result.release:
                 return _not_switched("already_champion", "this very release serves already")
             await self._parts.history.append(action, result.release, verdicts=result.verdicts)
-            table, replaced = promoted(self._line.slot.table, worker)
-            worker.enter(ReleaseState.ACTIVE)
-            self._retain(table.previous)
+            table, replaced = promoted(self._line.slot.table, group)
+            _enter(group, ReleaseState.ACTIVE)
+            _retain(table.previous)
             self._line.switch(table)
-        if replaced is not None and replaced.alive:
-            self._line.retire(replaced)
-        if not worker.alive:
-            self._line.run_aside(self._line.recover(worker))
+        if replaced is not None:
+            self._line.retire_group(replaced)
+        for worker in group.workers:
+            if not worker.alive:
+                self._line.run_aside(self._line.recover(worker))
         return None
 
     async def rollback(self, digest: str | None = None) -> OrderOutcome:
@@ -233,27 +249,25 @@ class LineOrders:
             ReleaseNotFoundError: `digest` is not in the slot's history.
         """
         previous = self._line.slot.table.previous
-        if digest is not None and (
-            previous is None or previous.release is None or previous.release.digest != digest
-        ):
+        if digest is not None and (previous is None or previous.release.digest != digest):
             return await self.update(self._from_history(digest), action=Action.ROLLBACK)
         began_s = self._parts.clock.monotonic_s()
         async with self._committing:
             table = self._line.slot.table
-            worker = table.previous
-            if worker is None or not worker.alive or worker.release is None:
+            group = table.previous
+            if group is None or not group.alive:
                 raise ReleaseNotReadyError(
                     f"line {self._parts.name}: expected a previous release kept loaded, found "
                     "none; name one of `sightloop rollout history` with --to"
                 )
-            self._retain(table.champion)
-            worker.enter(ReleaseState.ACTIVE)
+            _retain(table.champion)
+            _enter(group, ReleaseState.ACTIVE)
             self._line.switch(swapped(table))
-            warning = await self._write_rollback(worker.release)
+            warning = await self._write_rollback(group.release)
         outcome = OrderOutcome(
             action=Action.ROLLBACK,
             switched=True,
-            release=worker.release,
+            release=group.release,
             verdicts=(),
             seconds=self._parts.clock.monotonic_s() - began_s,
             warning=warning,
@@ -268,10 +282,6 @@ class LineOrders:
             emit("history_not_saved", line=self._parts.name, message=error.message)
             return error.message
         return None
-
-    def _retain(self, worker: Worker | None) -> None:
-        if worker is not None and worker.state is ReleaseState.ACTIVE:
-            worker.enter(ReleaseState.RETAINED)
 
     def _from_history(self, digest: str) -> Path:
         accepted = self._parts.history.record.accepted
@@ -299,6 +309,18 @@ class LineOrders:
             reason=refusal.reason if refusal else "ok",
             seconds=round(outcome.seconds, 4),
         )
+
+
+def _enter(group: WorkerGroup, state: ReleaseState) -> None:
+    for worker in group.living:
+        worker.enter(state)
+
+
+def _retain(group: WorkerGroup | None) -> None:
+    if group is not None:
+        for worker in group.living:
+            if worker.state is ReleaseState.ACTIVE:
+                worker.enter(ReleaseState.RETAINED)
 
 
 def _not_switched(reason: str, message: str) -> Verdict:

@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from sightloop.errors import OverloadedError, TransitionError, WorkerDiedError
+from sightloop.errors import TransitionError, WorkerDiedError
 from sightloop.serving.asking import Reply
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.lifecycle import ReleaseState, advance
@@ -45,7 +45,6 @@ class Worker:
         pid: int,
         connection: socket.socket,
         *,
-        pending_max: int = 64,
         kill_process: Callable[[int], None] = _kill_process,
     ) -> None:
         self.pid = pid
@@ -54,7 +53,6 @@ class Worker:
         self.alive = True
         self.death_expected = False
         self._connection = connection
-        self._pending_max = pending_max
         self._kill_process = kill_process
         self._ids = itertools.count(1)
         self._open: dict[int, asyncio.Future[Reply]] = {}
@@ -97,26 +95,22 @@ class Worker:
             self.enter(ReleaseState.FAILED)
         return result
 
-    async def ask(self, kind: Kind, body: bytes) -> Reply:
-        """Have one request answered.
+    def send(self, kind: Kind, body: bytes) -> asyncio.Future[Reply]:
+        """Have one request answered; how many may be open is the caller's business.
 
-        Raises:
-            OverloadedError: Too many requests wait already.
-            WorkerDiedError: The process ended; reason `worker_died_on_frame` if on this one.
+        Returns:
+            The answer to come. It fails with WorkerDiedError if the process ends first; the
+            reason is `worker_died_on_frame` if on this request.
         """
-        if not self.alive:
-            raise WorkerDiedError(f"worker {self.pid} has ended")
-        if len(self._open) >= self._pending_max:
-            raise OverloadedError(
-                f"expected fewer than {self._pending_max} waiting requests, found "
-                f"{len(self._open)}; send slower or raise serve.pending_max"
-            )
-        id = next(self._ids)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if not self.alive:
+            future.set_exception(WorkerDiedError(f"worker {self.pid} has ended"))
+            return future
+        id = next(self._ids)
         self._open[id] = future
         self._drained.clear()
         self._send(kind, body, id=id)
-        return await future
+        return future
 
     async def drained(self) -> None:
         """Wait until no request is open."""

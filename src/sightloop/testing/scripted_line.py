@@ -16,12 +16,14 @@ from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import LineParts, ServedLine
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
+from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
 from sightloop.telemetry.metrics import ServingMetrics
 from sightloop.testing.scripted_worker import ScriptedWorkers, release_of
 
 LIMIT_S = 20.0
 CONFIG = ServingConfig(
+    pending_max=8,
     request_timeout_s=5.0,
     candidate_timeout_s=5.0,
     standby_delay_s=0.0,
@@ -66,8 +68,7 @@ async def scripted_line(
     kept: list[bytes] = []
 
     def release_path(digest: str) -> Path:
-        known = [r.semver for r in parts.history.record.accepted if r.digest == digest]
-        return folder / known[0]
+        return next(path for path in folder.iterdir() if release_of(str(path)).digest == digest)
 
     parts = LineParts(
         name="plate",
@@ -75,6 +76,7 @@ async def scripted_line(
         history=LineHistory("plate", store=store, executor=executor, clock=clock),
         metrics=metrics,
         clock=clock,
+        shares=Shares(2),
         spawn=workers.spawn,
         release_path=release_path,
         order=Order(line="plate", source="", store="", trust_folder=""),

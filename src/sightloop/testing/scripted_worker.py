@@ -32,7 +32,7 @@ class Script:
     Attributes:
         refuse_with: Reason of a FAIL verdict instead of an admission.
         die_in: State after which the worker is gone.
-        hang_in: State after which nothing more is heard of it.
+        hang_in: State after which nothing more is heard of it, until `resume`.
         hold: While set, images are not answered.
         say_state: Further state words sent before the result (nonsense, for instance).
     """
@@ -40,6 +40,7 @@ class Script:
     refuse_with: str | None = None
     die_in: str | None = None
     hang_in: str | None = None
+    resume: asyncio.Event | None = None
     hold: asyncio.Event | None = None
     say_state: Sequence[str] = ()
 
@@ -50,12 +51,14 @@ class ScriptedWorkers:
 
     Attributes:
         script: For orders that are still to come.
+        script_again: For those of them that load a proven release again; None: `script`.
         orders: All orders received.
         killed: Pids that the front killed.
         stopped: Semvers that were told to stop.
     """
 
     script: Script = field(default_factory=Script)
+    script_again: Script | None = None
     orders: list[Order] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
@@ -74,7 +77,7 @@ class ScriptedWorkers:
         task = asyncio.create_task(far.run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        worker = Worker(pid, ours, pending_max=8, kill_process=self._kill)
+        worker = Worker(pid, ours, kill_process=self._kill)
         await worker.connect(on_death)
         return worker
 
@@ -141,13 +144,14 @@ class _FarEnd:
 
     async def _carry_out(self, order: Order) -> None:
         self._owner.orders.append(order)
-        script = self._script = self._owner.script
+        again = None if order.gated else self._owner.script_again
+        script = self._script = again or self._owner.script
         for state in (*(STATES if order.gated else STATES[:3]), *script.say_state):
             self._send(Kind.STATE, state.encode())
             if state == script.die_in:
                 raise ConnectionResetError
             if state == script.hang_in:
-                await asyncio.Event().wait()
+                await (script.resume or asyncio.Event()).wait()
         release = release_of(order.source)
         if script.refuse_with is not None:
             verdict = Verdict("behaviour", Outcome.FAIL, script.refuse_with, "as scripted")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sightloop.config.serving import ServingConfig
-from sightloop.errors import FrameKillsWorkerError, OverloadedError, ReleaseNotReadyError
+from sightloop.errors import DeadlineExceededError, FrameKillsWorkerError, OverloadedError
 from sightloop.serving.asking import Ask
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, scripted_line, until
 from sightloop.testing.scripted_worker import POISON, Script
@@ -35,7 +35,8 @@ async def semver_of_answer(it: ScriptedLine, image: bytes = b"frame") -> str:
 def kill_champion(it: ScriptedLine) -> None:
     champion = it.line.slot.table.champion
     assert champion is not None
-    it.workers.die(champion.pid)
+    for worker in champion.workers:
+        it.workers.die(worker.pid)
 
 
 def test_previous_answers_under_its_own_label_until_the_champion_is_back(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         await it.orders.update(it.source("1.2.0"))
         it.workers.script = Script()
         hanging = it.line.slot.table.champion
-        with pytest.raises(ReleaseNotReadyError, match="no answer within"):
+        with pytest.raises(DeadlineExceededError, match="no answer within"):
             await it.line.ask(Ask(b"frame"))
         await until(lambda: it.line.slot.table.champion is not hanging)
         assert await semver_of_answer(it) == "1.2.0"

@@ -7,6 +7,7 @@ import pytest
 
 from sightloop._support.clock import SystemClock
 from sightloop.errors import (
+    DeadlineExceededError,
     FrameKillsWorkerError,
     ImageError,
     LineNotFoundError,
@@ -161,9 +162,10 @@ def test_not_ready_while_nobody_can_answer(tmp_path: Path) -> None:
         it.workers.script = Script(die_in="LOADING")
         champion = it.line.slot.table.champion
         assert champion is not None
-        champion.alive = False
+        (worker,) = champion.workers
+        worker.alive = False
         answer = await client.get("/readyz")
-        champion.alive = True
+        worker.alive = True
         assert answer.status_code == 503
 
     run(tmp_path, body)
@@ -180,6 +182,7 @@ def test_not_ready_while_nobody_can_answer(tmp_path: Path) -> None:
         (OverloadedError("x"), 429),
         (FrameKillsWorkerError("x"), 502),
         (ReleaseNotReadyError("x"), 503),
+        (DeadlineExceededError("x"), 504),
         (ServingError("x"), 500),
         (SightloopError("x"), 500),
     ],

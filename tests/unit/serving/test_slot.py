@@ -1,7 +1,8 @@
 import asyncio
-from pathlib import Path
 
-from sightloop.serving.slot import RoutingTable, promoted, reloaded, swapped
+from sightloop.serving.asking import Reply
+from sightloop.serving.history import ReleaseId
+from sightloop.serving.slot import RoutingTable, WorkerGroup, promoted, reloaded, swapped
 from sightloop.serving.workers import Worker
 from sightloop.testing.scripted_worker import ScriptedWorkers
 
@@ -19,32 +20,60 @@ def workers(count: int) -> list[Worker]:
     return asyncio.run(spawn())
 
 
-def test_promotion_keeps_one_previous_and_names_who_is_replaced(tmp_path: Path) -> None:
-    a, b, c = workers(3)
+def groups(count: int, *, size: int = 1) -> list[WorkerGroup]:
+    made = iter(workers(count * size))
+    return [
+        WorkerGroup(
+            ReleaseId(f"1.{number}.0", str(number) * 64), tuple(next(made) for _ in range(size))
+        )
+        for number in range(count)
+    ]
+
+
+def test_promotion_keeps_one_previous_and_names_who_is_replaced() -> None:
+    a, b, c = groups(3)
     table, replaced = promoted(RoutingTable(a, b, 4), c)
     assert (table.champion, table.previous, table.order, replaced) == (c, a, 5, b)
 
 
 def test_rollback_changes_places() -> None:
-    a, b = workers(2)
+    a, b = groups(2)
     table = swapped(RoutingTable(a, b, 1))
     assert (table.champion, table.previous, table.order) == (b, a, 2)
 
 
 def test_recovered_worker_takes_the_dead_ones_place_alone() -> None:
-    a, b, fresh = workers(3)
+    a, b = groups(2, size=2)
+    (fresh,) = workers(1)
     table = RoutingTable(a, b, 1)
-    champion, previous = reloaded(table, a, fresh), reloaded(table, b, fresh)
-    assert champion == RoutingTable(fresh, b, 1)
-    assert previous == RoutingTable(a, fresh, 1)
-    assert reloaded(RoutingTable(b, None, 1), a, fresh) is None
+    champion = reloaded(table, a.workers[1], fresh)
+    previous = reloaded(table, b.workers[0], fresh)
+    assert champion == RoutingTable(WorkerGroup(a.release, (a.workers[0], fresh)), b, 1)
+    assert previous == RoutingTable(a, WorkerGroup(b.release, (fresh, b.workers[1])), 1)
+    assert reloaded(RoutingTable(b, None, 1), a.workers[0], fresh) is None
 
 
-def test_previous_answers_only_while_the_champion_is_dead() -> None:
-    a, b = workers(2)
+def test_previous_answers_only_while_all_of_the_champions_workers_are_dead() -> None:
+    a, b = groups(2, size=2)
     table = RoutingTable(a, b)
+    a.workers[0].alive = False
     assert table.answering is a
-    a.alive = False
+    a.workers[1].alive = False
     assert table.answering is b
-    b.alive = False
+    for worker in b.workers:
+        worker.alive = False
     assert table.answering is None
+
+
+def test_least_loaded_living_worker_is_chosen_and_nobody_beyond_the_bound() -> None:
+    (group,) = groups(1, size=3)
+    first, second, third = group.workers
+    first.alive = False
+    loop = asyncio.new_event_loop()
+    open_: asyncio.Future[Reply] = asyncio.Future(loop=loop)
+    loop.close()
+    second._open = {1: open_}
+    assert group.least_loaded(2) is third
+    third._open = {1: open_, 2: open_}
+    assert group.least_loaded(2) is second
+    assert group.least_loaded(1) is None

@@ -96,7 +96,8 @@ def test_readers_reach_a_candidate_only_after_it_is_ready(tmp_path: Path) -> Non
         it.workers.script = Script(hang_in="GATING")
         update = asyncio.create_task(it.orders.update(it.source("1.1.0")))
         await until(lambda: it.line.candidate and it.line.candidate.state == "GATING")
-        assert it.line.candidate not in (it.line.slot.table.champion, it.line.slot.table.previous)
+        assert it.line.candidate is not None
+        assert it.line.slot.table.role_of(it.line.candidate) is None
         assert await semver_of_answer(it) == "1.0.0"
         update.cancel()
         await asyncio.wait([update])
@@ -144,7 +145,8 @@ def test_replaced_release_is_stopped_only_after_its_last_lease(
         it.workers.script = Script()
         await it.orders.update(it.source("1.2.0"))
         await it.orders.update(it.source("1.3.0"))
-        await until(lambda: "1.0.0" in it.workers.stopped and replaced.state == "DRAINING")
+        (worker,) = replaced.workers
+        await until(lambda: "1.0.0" in it.workers.stopped and worker.state == "DRAINING")
         for _ in range(20):  # turns of the loop in which a hasty stop would have been sent
             await asyncio.sleep(0)
         assert TWO not in leases_at_stop

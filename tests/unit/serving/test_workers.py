@@ -29,7 +29,7 @@ def test_death_blames_the_oldest_open_request_alone() -> None:
     async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
         source.script = Script(hold=asyncio.Event())
         await worker.carry_out(ORDER)
-        open_ = [asyncio.create_task(worker.ask(Kind.DETECT, b"frame")) for _ in range(3)]
+        open_ = [worker.send(Kind.DETECT, b"frame") for _ in range(3)]
         await asyncio.sleep(0)
         source.die(worker.pid)
         errors = await asyncio.gather(*open_, return_exceptions=True)
@@ -57,7 +57,7 @@ def test_dead_worker_takes_no_request() -> None:
         while not dead:
             await asyncio.sleep(0.001)
         with pytest.raises(WorkerDiedError):
-            await worker.ask(Kind.DETECT, b"frame")
+            await worker.send(Kind.DETECT, b"frame")
 
     run(body)
 

@@ -1,0 +1,273 @@
+"""The data path of one line: requests wait in one bounded queue and go to the least loaded worker.
+
+The routing table is read once, when a request goes to a worker; nothing waits behind a release
+that is being replaced. A request whose worker dies is asked again, of the same release while that
+lives; one that has killed two workers is not. Everything here happens on one event loop, without a
+lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sightloop._support.clock import Clock
+from sightloop.config.serving import ServingConfig
+from sightloop.errors import (
+    DeadlineExceededError,
+    FrameKillsWorkerError,
+    OverloadedError,
+    ReleaseNotFoundError,
+    ReleaseNotReadyError,
+    SightloopError,
+    WorkerDiedError,
+)
+from sightloop.serving.admission import Pace, QueueLimits, QueueState, admit
+from sightloop.serving.asking import Ask, Reply
+from sightloop.serving.shares import Shares
+from sightloop.serving.slot import Slot, WorkerGroup
+from sightloop.serving.streams import Streams
+from sightloop.serving.workers import ON_FRAME, Worker
+from sightloop.telemetry.events import emit
+
+LEASES_MAX = 2
+"""Requests in a worker: one that it answers, one in its socket, so that it never waits for us."""
+_KILLS_MAX = 2
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One request on its way. `digest` is the release that it was last sent to."""
+
+    seq: int
+    ask: Ask
+    future: asyncio.Future[Reply]
+    entered_s: float
+    deadline_s: float
+    queued: bool = True
+    digest: str | None = None
+    sent_s: float = 0.0
+    kills: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Requests without a worker, oldest first; few enough to be looked through."""
+
+    items: list[_Waiting] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def add(self, waiting: _Waiting) -> None:
+        bisect.insort(self.items, waiting, key=lambda item: item.seq)
+        self.size_bytes += len(waiting.ask.body)
+        waiting.queued = True
+
+    def remove(self, waiting: _Waiting) -> None:
+        if waiting.queued:
+            self.items.remove(waiting)
+            self.size_bytes -= len(waiting.ask.body)
+            waiting.queued = False
+
+
+class Dispatcher:
+    """Answers the requests of one line by the workers of its slot."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        slot: Slot,
+        shares: Shares,
+        config: ServingConfig,
+        clock: Clock,
+        keep_frame: Callable[[bytes], None],
+    ) -> None:
+        self.streams = Streams(config.streams_max)
+        self._name = name
+        self._slot = slot
+        self._shares = shares
+        self._clock = clock
+        self._keep_frame = keep_frame
+        self._timeout_s = config.request_timeout_s
+        self._limits = QueueLimits(config.pending_max, config.pending_bytes_max)
+        self._queue = _Queue()
+        self._seq = itertools.count()
+        self._running = 0
+        self._pace = Pace()
+        self._service = Pace()
+        self._last_answer_s: float | None = None
+        shares.add(name, config.weights.get(name, 1.0), self.go_on)
+
+    @property
+    def waiting(self) -> int:
+        """Requests without a worker."""
+        return len(self._queue.items)
+
+    async def ask(self, ask: Ask) -> Reply:
+        """Answer one request by the champion, or by the previous while the champion is dead.
+
+        Raises:
+            OverloadedError: It cannot be answered in time, or may not wait.
+            DeadlineExceededError: Its worker did not answer in time.
+            FrameKillsWorkerError: Two workers died on this request; it is kept and not retried.
+            ReleaseNotFoundError: The release that it names is not loaded here.
+            ReleaseNotReadyError: Nobody lived to answer in time.
+        """
+        waiting = self._enter(ask)
+        try:
+            async with asyncio.timeout(waiting.deadline_s - waiting.entered_s):
+                return await waiting.future
+        except TimeoutError:
+            raise self._too_late(waiting) from None
+        finally:
+            self._queue.remove(waiting)
+
+    def _enter(self, ask: Ask) -> _Waiting:
+        now_s = self._clock.monotonic_s()
+        left_s = min(self._timeout_s, self._timeout_s if ask.timeout_s is None else ask.timeout_s)
+        if ask.digest is not None and self._slot.table.of_digest(ask.digest) is None:
+            raise self._unknown(ask.digest)
+        state = QueueState(
+            waiting=len(self._queue.items),
+            waiting_bytes=self._queue.size_bytes,
+            running=self._running,
+            pace_s=self._pace.seconds,
+        )
+        admit(state, self._limits, size_bytes=len(ask.body), left_s=left_s)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(next(self._seq), ask, future, now_s, now_s + left_s)
+        self._queue.add(waiting)
+        self.go_on()
+        return waiting
+
+    def go_on(self) -> None:
+        """Send what can be sent: after a new request, an answer, or a change of the table."""
+        for waiting in tuple(self._queue.items):
+            group = self._group_for(waiting)
+            worker = group.least_loaded(LEASES_MAX) if group is not None else None
+            if group is None or worker is None:
+                continue
+            if self._hopeless(waiting):
+                self._fail(waiting, self._too_late(waiting))
+            elif self._shares.take(self._name):
+                self._send(waiting, group, worker)
+            else:
+                return
+
+    def _group_for(self, waiting: _Waiting) -> WorkerGroup | None:
+        table = self._slot.table
+        ask = waiting.ask
+        if ask.digest is not None:
+            group = table.of_digest(ask.digest)
+            if group is None:
+                self._fail(waiting, self._unknown(ask.digest))
+            return group
+        if ask.stream is not None:
+            return self.streams.group_for(ask.stream, table)
+        if waiting.digest is not None:
+            same = table.of_digest(waiting.digest)
+            if same is not None and same.alive:
+                return same
+        return table.answering
+
+    def _hopeless(self, waiting: _Waiting) -> bool:
+        """Whether a request that has waited would be answered too late by now."""
+        now_s = self._clock.monotonic_s()
+        waited = now_s - waiting.entered_s > self._service.seconds
+        return waited and now_s + self._service.seconds > waiting.deadline_s
+
+    def _send(self, waiting: _Waiting, group: WorkerGroup, worker: Worker) -> None:
+        self._queue.remove(waiting)
+        self._running += 1
+        waiting.digest = group.release.digest
+        waiting.sent_s = self._clock.monotonic_s()
+        if waiting.ask.stream is not None:
+            self.streams.opened(waiting.ask.stream, group, self._slot.table)
+        loop = asyncio.get_running_loop()
+        hang = loop.call_later(self._timeout_s, self._hangs, worker)
+        answer = worker.send(waiting.ask.kind, waiting.ask.body)
+
+        def ended(answer: asyncio.Future[Reply]) -> None:
+            hang.cancel()
+            self._ended(waiting, answer)
+
+        answer.add_done_callback(ended)
+
+    def _hangs(self, worker: Worker) -> None:
+        emit("worker_hangs", line=self._name, pid=worker.pid)
+        worker.kill()
+
+    def _ended(self, waiting: _Waiting, answer: asyncio.Future[Reply]) -> None:
+        self._running -= 1
+        if waiting.ask.stream is not None:
+            self.streams.closed(waiting.ask.stream)
+        error = answer.exception()
+        used_s = 0.0
+        if error is None:
+            reply = answer.result()
+            used_s = reply.times.total_us / 1e6
+            self._observe(waiting, used_s)
+            if not waiting.future.done():
+                waiting.future.set_result(reply)
+        elif isinstance(error, WorkerDiedError):
+            self._again(waiting, error)
+        else:
+            self._fail(waiting, error)
+        self._shares.give_back(self._name, used_s)
+        self.go_on()
+
+    def _again(self, waiting: _Waiting, error: WorkerDiedError) -> None:
+        waiting.kills += error.reason == ON_FRAME
+        if waiting.future.done():
+            return
+        if waiting.kills < _KILLS_MAX:
+            self._queue.add(waiting)
+            return
+        self._keep_frame(waiting.ask.body)
+        self._fail(
+            waiting,
+            FrameKillsWorkerError(
+                f"two workers of line {self._name} ended on this image; it is kept in "
+                "the workspace under frames/ and not tried again"
+            ),
+        )
+
+    def _observe(self, waiting: _Waiting, used_s: float) -> None:
+        now_s = self._clock.monotonic_s()
+        began_s = waiting.sent_s if self._last_answer_s is None else self._last_answer_s
+        self._pace.observe(now_s - began_s)
+        self._service.observe(used_s)
+        self._last_answer_s = now_s if self._running else None
+
+    def _fail(self, waiting: _Waiting, error: BaseException) -> None:
+        self._queue.remove(waiting)
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
+
+    def _too_late(self, waiting: _Waiting) -> SightloopError:
+        allowed_s = waiting.deadline_s - waiting.entered_s
+        if not waiting.queued and waiting.sent_s:
+            return DeadlineExceededError(
+                f"line {self._name}: no answer within {allowed_s:g} s; allow more time or send "
+                "slower"
+            )
+        if self._slot.table.answering is None:
+            return ReleaseNotReadyError(
+                f"line {self._name}: expected a live worker, found none within {allowed_s:g} s; "
+                "see `sightloop rollout status`"
+            )
+        return OverloadedError(
+            f"line {self._name}: expected a free worker within {allowed_s:g} s, found "
+            f"{self._running} requests in workers and {len(self._queue.items)} waiting; send "
+            "slower or allow more time"
+        )
+
+    def _unknown(self, digest: str) -> ReleaseNotFoundError:
+        loaded = ", ".join(group.release.semver for group in self._slot.table.groups)
+        return ReleaseNotFoundError(
+            f"line {self._name}: expected one of the loaded releases ({loaded}), found "
+            f"{digest[:12]}; see `sightloop rollout status`"
+        )
