@@ -22,7 +22,10 @@ MODULES = read_modules(package_folder())
 DOORS: dict[str, tuple[str, ...]] = {
     "mlflow": ("registry/mlflow_*.py",),
     "ultralytics": ("pipeline/training/ultralytics_trainer.py",),
-    "torch": ("pipeline/training/ultralytics_trainer.py",),
+    "torch": (
+        "pipeline/training/ultralytics_resume.py",
+        "pipeline/training/ultralytics_trainer.py",
+    ),
     "onnxruntime": ("runtime/onnx_backend.py",),
     "fastapi": ("**/*rest.py", "app/*.py"),
     "starlette": ("**/*rest.py", "app/*.py"),

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "cache"
 
     @property
+    def unfinished(self) -> Path:
+        """What killed steps go on from: one folder a step, in it one a cache key."""
+        return self.root / "unfinished"
+
+    @property
     def runs(self) -> Path:
         """One folder a pipeline run."""
         return self.root / "runs"

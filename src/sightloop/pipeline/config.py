@@ -80,7 +80,8 @@ class TrainConfig(_Section):
     """Width multiple of the network; null: the architecture's own."""
     side_px: Side = 640
     epochs: Count = 40
-    batch: Count = 16
+    batch: Annotated[int, Field(ge=0)] = 16
+    """Images a step; 0: chosen by the size of the set. Halved when memory does not suffice."""
     optimizer: str = "AdamW"
     learning_rate: Positive = 0.004
     final_rate_fraction: Fraction = 0.01
@@ -99,11 +100,13 @@ class TrainConfig(_Section):
     brightness: Fraction = 0.4
     zoom: Fraction = 0.5
     shift: Fraction = 0.1
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     validate_every: Annotated[int, Field(ge=0)] = 5
     """Epochs between the trainer's own measurements on `val`, for the curves; 0: none."""
     device: str = "auto"
     """`auto`: a GPU when there is one; `cpu`; or a GPU's number."""
+    mixed_precision: bool = True
+    """Whether a GPU that has bfloat16 computes in it; a CPU computes in float32."""
     threads: Count | None = None
     """CPU threads of the trainer; null: its own choice."""
     time_limit_s: Positive | None = None

@@ -32,6 +32,8 @@ class StepContext:
         workspace: Keys, release store and registry; the side effects of a step go here.
         run_id: The run this call belongs to.
         report: Takes progress: a fraction in 0..1 and a short text.
+        kept: Folder, perhaps absent, that outlives a killed step: a later call of the same cache
+            key finds in it what this one wrote. None: nothing is kept.
     """
 
     inputs: Mapping[str, Path]
@@ -41,6 +43,7 @@ class StepContext:
     workspace: Workspace
     run_id: str
     report: Report
+    kept: Path | None = None
 
     @property
     def run_folder(self) -> Path:

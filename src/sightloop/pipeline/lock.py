@@ -1,7 +1,8 @@
 """One run at a time for a model line of a workspace, and the sweeping after killed ones.
 
 The locks are the kernel's: they end with the process that holds them, however it ends. What a
-killed run left half-written is removed only while no other run works in the workspace.
+killed run left half-written is removed only while no other run works in the workspace; of what
+unfinished steps go on from, the three newest stay.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from sightloop.config.workspace import Workspace
 from sightloop.errors import PipelineError
 
 _FOLDER = ".locks"
+_UNFINISHED_KEPT = 3
 
 
 @contextlib.contextmanager
@@ -60,6 +63,13 @@ def _sweep_if_alone(workspace: Workspace, everyone: int) -> None:
         fcntl.flock(everyone, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    for pattern in ("cache", "cache/*", "runs", "runs/*", "runs/*/steps"):
+    for pattern in ("cache", "cache/*", "runs", "runs/*", "runs/*/steps", "unfinished/*/*"):
         for folder in workspace.root.glob(pattern):
             remove_temporaries(folder)
+    for folder in _by_age(workspace.unfinished)[_UNFINISHED_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_age(unfinished: Path) -> list[Path]:
+    """What killed steps go on from, the newest first."""
+    return sorted(unfinished.glob("*/*"), key=lambda folder: folder.stat().st_mtime, reverse=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class StepRunner:
         Raises:
             SightloopError: What the step raised; any other exception as StepFailedError.
         """
+        kept = self.workspace.unfinished / step.name / key if step.cacheable else None
         if step.cacheable:
             folder = self.cache.folder_of(step, key)
             publication = self.cache.publishing(step, key)
@@ -96,6 +98,7 @@ class StepRunner:
                 workspace=self.workspace,
                 run_id=self.run_id,
                 report=report,
+                kept=kept,
             )
             call_step(step.name, step.module, context)
         entry = read_entry(folder, step, key)
@@ -105,6 +108,8 @@ class StepRunner:
                 "moment ago, found others; check the disk, and run again",
                 "outputs_changed",
             )
+        if kept is not None:
+            shutil.rmtree(kept, ignore_errors=True)
         return entry
 
 

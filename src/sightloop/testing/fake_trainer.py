@@ -2,16 +2,20 @@
 
 `FakeTrainer` works in the caller's process; run as a module it is the child of a
 `TrainerProcess`, with ways to fail that a real framework has: name one as the recipe's
-architecture (`raises`, `dies`, `hangs`).
+architecture (`raises`, `dies`, `hangs`, `starves` with more than four images a step, `phones`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,6 +72,10 @@ class FakeTrainer:
             "classes": PLATE_CLASSES,
             "toolchain": {"fake_trainer": "1"},
             "seconds": 0.0,
+            "trainer": "fake",
+            "batch": job.recipe.batch or 1,
+            "precision": "float32",
+            "resumed_after": [],
         }
         write_json_atomic(job.output / RESULTS_NAME, results)
 
@@ -110,17 +118,36 @@ def _train(job: Job, emit: Emit) -> Mapping[str, object]:
         os.kill(os.getpid(), signal.SIGKILL)
     while recipe["architecture"] == "hangs":
         signal.pause()
+    if recipe["architecture"] == "starves" and int(str(job["batch"])) > 4:
+        np.empty(1 << 50, np.uint8)
+    if recipe["architecture"] == "phones":
+        _phone()
     weights = job["weights"]
-    FakeTrainer().train(
-        TrainJob(
-            dataset=Path(str(job["dataset"])),
-            output=Path(str(job["output"])),
-            weights=Path(str(weights)) if weights else None,
-            recipe=recipe_from(recipe),
-        ),
-        emit,
+    order = TrainJob(
+        dataset=Path(str(job["dataset"])),
+        output=Path(str(job["output"])),
+        weights=Path(str(weights)) if weights else None,
+        recipe=recipe_from(recipe),
     )
+    FakeTrainer().train(order, emit)
+    results = json.loads((order.output / RESULTS_NAME).read_bytes())
+    write_json_atomic(order.output / RESULTS_NAME, results | {"batch": job["batch"]})
     return {}
+
+
+def _phone() -> None:
+    """Ask for all that a trainer may not have; each is refused like a fault of the system."""
+    attempts: list[Callable[[], object]] = [
+        lambda: urllib.request.urlopen("http://192.0.2.1/weights.pt", timeout=1),
+        lambda: socket.create_connection(("example.org", 443), timeout=1),
+        lambda: subprocess.run([sys.executable, "-m", "pip", "install", "nothing"], check=False),
+        lambda: os.system("curl http://192.0.2.1"),
+    ]
+    for attempt in attempts:
+        with contextlib.suppress(OSError):
+            attempt()
+            raise AssertionError("a trainer reached out")
+    subprocess.run([sys.executable, "-c", ""], check=True)  # nothing wrong with a program as such
 
 
 def _export(job: Job, emit: Emit) -> Mapping[str, object]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,36 @@ def test_mlflow_is_told_to_stay_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     seal_mlflow()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["DO_NOT_TRACK"] == "true"
+
+
+def test_refused_network_stays_refused_and_unix_sockets_stay(tmp_path: Path) -> None:
+    """In a process of its own: what is refused there is refused for good."""
+    program = (
+        "import socket, sys\n"
+        "from sightloop.config.sealed_environment import refuse_network\n"
+        "asked = []\n"
+        "refuse_network(asked.append)\n"
+        "near = socket.socket(socket.AF_UNIX); near.bind(sys.argv[1]); near.listen()\n"
+        "socket.socket(socket.AF_UNIX).connect(sys.argv[1])\n"
+        "far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "for ask in (lambda: far.connect(('192.0.2.1', 53)),\n"
+        "            lambda: far.sendto(b'x', ('192.0.2.1', 53)),\n"
+        "            lambda: socket.gethostbyname('example.org')):\n"
+        "    try: ask()\n"
+        "    except PermissionError as error: assert 'reaches no network' in str(error)\n"
+        "    else: raise SystemExit('reached out')\n"
+        "print(len(asked))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "3"
+
+
+def test_package_managers_of_the_trainer_find_no_index(tmp_path: Path) -> None:
+    sealed = trainer_environment(tmp_path, threads=1)
+    assert (sealed["PIP_NO_INDEX"], sealed["UV_OFFLINE"]) == ("1", "1")
+    assert sealed["TORCH_HOME"] == str(tmp_path)

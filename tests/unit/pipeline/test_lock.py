@@ -60,3 +60,13 @@ def test_nothing_is_removed_while_another_line_runs(workspace: Workspace) -> Non
         places = _leftovers(workspace)
         with hold_line(workspace, "plate"):
             assert all(place.exists() for place in places)
+
+
+def test_three_newest_unfinished_steps_are_kept(workspace: Workspace) -> None:
+    folders = [workspace.unfinished / "train" / f"key-{number}" for number in range(5)]
+    for age_s, folder in enumerate(folders):
+        (folder / ".tmp-half").mkdir(parents=True)
+        os.utime(folder, (1000.0 - age_s, 1000.0 - age_s))
+    with hold_line(workspace, "plate"):
+        assert [folder for folder in folders if folder.exists()] == folders[:3]
+        assert not any((folder / ".tmp-half").exists() for folder in folders)

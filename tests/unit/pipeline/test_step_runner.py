@@ -104,3 +104,28 @@ def test_workspace_may_be_moved(runner: StepRunner, tmp_path: Path) -> None:
     runner.workspace.root.rename(tmp_path / "moved")
     moved = StepRunner(Workspace(tmp_path / "moved"), "run-2")
     assert moved.decide(toy_step("a"), {}).entry is not None
+
+
+def test_what_a_failed_step_kept_is_found_again_and_goes_with_its_success(
+    runner: StepRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "stepcode_kept.py"
+    module.write_text(
+        "def run(context):\n"
+        "    begun = context.kept / 'begun'\n"
+        "    if not begun.exists():\n"
+        "        begun.parent.mkdir(parents=True)\n"
+        "        begun.touch()\n"
+        "        raise RuntimeError('the power went')\n"
+        "    (context.outputs['out'] / 'x').write_text('1')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    step = replace(toy_step("a"), module="stepcode_kept")
+    with pytest.raises(StepFailedError):
+        _do(runner, step)
+    other = replace(step, parameters={"x": 1})
+    with pytest.raises(StepFailedError):
+        _do(runner, other)  # another key, another folder
+    _do(runner, step)
+    left = list(runner.workspace.unfinished.glob("*/*"))
+    assert left == [runner.workspace.unfinished / "a" / runner.decide(other, {}).key]

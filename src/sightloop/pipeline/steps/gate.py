@@ -201,6 +201,6 @@ def _lineage(context: StepContext, origin: TrainingOrigin, parent: Bundle | None
         dataset_version=read_info(context.inputs["dataset"]).version,
         git_commit=origin.git_commit,
         checkpoint_sha256=sha256_file(training / CHECKPOINT_NAME),
-        hyperparameters=results.hyperparameters,
+        hyperparameters=results.facts,
         toolchain=results.toolchain,
     )

@@ -91,7 +91,7 @@ def _record_of(context: StepContext, bundle: Bundle) -> RunRecord:
             version=info.version,
             source=info.source,
         ),
-        parameters={**results.hyperparameters, "starting_weights": results.starting_weights},
+        parameters={**results.facts, "starting_weights": results.starting_weights},
         tags=_tags_of(context, bundle, results),
         metrics=_final_metrics(_json(context.inputs["evaluation"] / METRICS_NAME)),
         epochs=[EpochMetrics(epoch.epoch, epoch.metrics) for epoch in results.epochs],

@@ -1,7 +1,8 @@
 """The step `train`: a detector from a dataset, by the trainer's own low-priority process.
 
 Reads `dataset` (never written) and, when given, the file `weights` to start from; writes the
-folder `training`: checkpoint.pt of the last epoch, results.json and origin.json.
+folder `training`: checkpoint.pt of the last epoch, results.json and origin.json. A training that
+was killed goes on from its last finished epoch, which lies in the context's `kept`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def train_with(context: StepContext, trainer: Trainer) -> None:
         output=output,
         weights=weights,
         recipe=recipe_from(context.parameters),
+        kept=context.kept,
     )
     trainer.train(job, context.report)
     origin = TrainingOrigin(

@@ -1,8 +1,9 @@
 """The inside of a trainer's process: lowest priority, dies with its parent, speaks in events.
 
-Standard output carries one JSON event a line: `progress`, `error`, `done`. Whatever a framework
-prints goes to standard error, which the parent keeps as a log. A process that ends without
-`done` has failed, so nothing it half wrote is ever taken for a result.
+Standard output carries one JSON event a line: `progress`, `refused`, `error`, `done`. Whatever a
+framework prints goes to standard error, which the parent keeps as a log. A process that ends
+without `done` has failed, so nothing it half wrote is ever taken for a result. It reaches no
+network: each attempt is refused and told (`config/sealed_environment.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
+from sightloop.config.sealed_environment import refuse_network
 from sightloop.errors import SightloopError
+from sightloop.pipeline.training.out_of_memory import is_out_of_memory
 
 LOWEST_PRIORITY: Final = 19
 _PR_SET_PDEATHSIG: Final = 1
@@ -45,6 +48,10 @@ def run_child(verbs: Mapping[str, Verb], arguments: Sequence[str]) -> int:
         def emit(fraction: float, text: str) -> None:
             _write(stream, {"event": "progress", "fraction": fraction, "text": text})
 
+        def tell_refused(what: str) -> None:
+            _write(stream, {"event": "refused", "what": what})
+
+        refuse_network(tell_refused)
         try:
             job = json.loads(Path(job_file).read_text())
             answer = verbs[verb](job, emit)
@@ -55,7 +62,8 @@ def run_child(verbs: Mapping[str, Verb], arguments: Sequence[str]) -> int:
         except Exception as error:  # the process's border: the parent turns it into a TrainerError
             traceback.print_exc()
             message = f"{type(error).__name__}: {error}"
-            _write(stream, {"event": "error", "reason": "trainer_failed", "message": message})
+            reason = "out_of_memory" if is_out_of_memory(error) else "trainer_failed"
+            _write(stream, {"event": "error", "reason": reason, "message": message})
             return 1
         _write(stream, {"event": "done", "answer": dict(answer)})
     return 0

@@ -8,9 +8,9 @@ names it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sightloop._support.files import write_json_atomic
 from sightloop.errors import TrainerError
@@ -39,6 +39,23 @@ class TrainingResults(BaseModel):
     classes: tuple[str, ...]
     toolchain: dict[str, str]
     seconds: float
+    trainer: str
+    """Who trained: its checkpoint is read by it alone."""
+    batch: Annotated[int, Field(ge=1)]
+    """Images a step in the last epoch: the recipe's, its own choice, or less for want of memory."""
+    precision: Literal["float32", "mixed"]
+    resumed_after: tuple[int, ...]
+    """Epochs after which the training was begun again, having been killed or out of memory."""
+
+    @property
+    def facts(self) -> dict[str, str | int | float | bool | None]:
+        """What a release says of its training: the recipe, and what came of it."""
+        return {
+            **self.hyperparameters,
+            "trainer": self.trainer,
+            "batch_used": self.batch,
+            "precision": self.precision,
+        }
 
     @property
     def recipe(self) -> Recipe:

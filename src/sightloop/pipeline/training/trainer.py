@@ -36,7 +36,7 @@ class Recipe:
         width: Channel multiplier in place of the architecture's own; None keeps it.
         side_px: Side of the square input.
         epochs: Passes over the training images.
-        batch: Images a step.
+        batch: Images a step; 0 chooses by the size of the set. Halved when memory does not suffice.
         optimizer: `AdamW`, `SGD` or another the framework knows by name.
         learning_rate: Peak rate; it decays linearly to `final_rate_fraction` of it.
         final_rate_fraction: Last rate as a share of the peak.
@@ -56,6 +56,8 @@ class Recipe:
         validate_every: Epochs between measurements on the val split; 0 measures none.
         threads: Compute threads; 0 takes the machine's count.
         device: `auto` (a GPU when there is one), `cpu`, or a device number.
+        mixed_precision: Whether a GPU that has bfloat16 computes in it where that does no harm; a
+            CPU always computes in float32.
         time_limit_s: When given, as many epochs as fit into this time, in place of `epochs`.
     """
 
@@ -83,6 +85,7 @@ class Recipe:
     validate_every: int = 5
     threads: int = 0
     device: str = "auto"
+    mixed_precision: bool = True
     time_limit_s: float | None = None
 
     def as_dict(self) -> dict[str, Value]:
@@ -118,7 +121,7 @@ def _typed(name: str, value: Value, default: Value) -> Value:
 
 
 def _check_ranges(recipe: Recipe) -> None:
-    least = {"epochs": 1, "batch": 1, "side_px": 32, "close_mosaic": 0, "threads": 0}
+    least = {"epochs": 1, "batch": 0, "seed": 0, "side_px": 32, "close_mosaic": 0, "threads": 0}
     for name, bound in (least | {"validate_every": 0, "nominal_batch": 1}).items():
         if getattr(recipe, name) < bound:
             raise ConfigError(
@@ -148,12 +151,15 @@ class TrainJob:
         output: Existing folder that receives `checkpoint.pt` and `results.json`.
         weights: Checkpoint to start from; None starts from random weights.
         recipe: How to train.
+        kept: Folder, perhaps absent, for what lets a killed training go on from its last finished
+            epoch; the same training finds it again. None: a killed training begins anew.
     """
 
     dataset: Path
     output: Path
     weights: Path | None
     recipe: Recipe
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +191,9 @@ class Trainer(Protocol):
     def train(self, job: TrainJob, progress: Progress) -> None:
         """Train, and write the final checkpoint and `results.json` into `job.output`.
 
-        `results.json`: `epochs` (list of {epoch, metrics}), `hyperparameters`, `toolchain`,
-        `seconds`, `classes`. The checkpoint is that of the last epoch, never the best one: mAP
-        swings between epochs until the rate has decayed.
+        `results.json` is what `results.py` reads. Epochs that an earlier, killed call finished
+        with the same `job.kept` are not trained again. The checkpoint is that of the last epoch,
+        never the best one: mAP swings between epochs until the rate has decayed.
         """
 
     def export(self, checkpoint: Path, output: Path, *, side_px: int) -> NetworkContract:

@@ -2,13 +2,16 @@
 
 The framework's memory, threads, licence and crashes stay in that process. Invariant: it never
 outlives the call, not even when this process is killed (see `child.py`), and its private folder
-goes with it.
+goes with it. A training that runs out of memory is begun again in a fresh process with half the
+batch, from its last finished epoch; what a killed one kept is found by the next call.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +28,12 @@ from sightloop._support.files import TEMPORARY_PREFIX, write_json_atomic
 from sightloop.config.sealed_environment import trainer_environment
 from sightloop.errors import MissingExtraError, TrainerError
 from sightloop.pipeline.training import ultralytics_trainer
+from sightloop.pipeline.training.attempts import first_batch, halved
+from sightloop.pipeline.training.out_of_memory import kernel_kills
 from sightloop.pipeline.training.trainer import NetworkContract, Progress, TrainJob
 
 _LOG_TAIL_LINES: Final = 12
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,29 @@ class TrainerProcess:
     threads: int = 0
 
     def train(self, job: TrainJob, progress: Progress) -> None:
+        rising = _rising(progress)
+        with self._kept_folder(job) as kept:
+            batch = first_batch(job.recipe, images=_training_images(job.dataset), kept=kept)
+            done = False
+            while not done:
+                try:
+                    self._attempt(job, batch, kept, rising)
+                    done = True
+                except TrainerError as error:
+                    smaller = halved(batch, kept) if error.reason == "out_of_memory" else None
+                    if smaller is None:
+                        raise
+                    rising(0.0, f"out of memory with batch {batch}, goes on with {smaller}")
+                    batch = smaller
+
+    def _attempt(self, job: TrainJob, batch: int, kept: Path, progress: Progress) -> None:
         values = {
             "dataset": str(job.dataset.resolve()),
             "output": str(job.output.resolve()),
             "weights": str(job.weights.resolve()) if job.weights else None,
             "recipe": job.recipe.as_dict(),
+            "batch": batch,
+            "kept": str(kept.resolve()),
         }
         with self._private_folder() as folder:
             self._run("train", values, folder, progress=progress, threads=job.recipe.threads)
@@ -88,6 +112,16 @@ class TrainerProcess:
         return raw
 
     @contextmanager
+    def _kept_folder(self, job: TrainJob) -> Iterator[Path]:
+        """Where attempts leave what the next one goes on from."""
+        if job.kept is None:
+            with self._private_folder() as folder:
+                yield folder
+        else:
+            job.kept.mkdir(parents=True, exist_ok=True)
+            yield job.kept
+
+    @contextmanager
     def _private_folder(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=self.scratch) as name:
             yield Path(name).resolve()
@@ -108,6 +142,7 @@ class TrainerProcess:
         environment = trainer_environment(
             folder, threads=self.threads if threads is None else threads
         )
+        kills = kernel_kills()
         with (
             log.open("wb") as log_stream,
             subprocess.Popen(
@@ -126,7 +161,8 @@ class TrainerProcess:
             finally:
                 process.kill()  # no effect on one that has ended
                 process.wait()
-        return _answer_of(verb, last, process.returncode, log)
+        starved = process.returncode == -signal.SIGKILL and kernel_kills() > kills
+        return _answer_of(verb, last, process.returncode, log, starved=starved)
 
 
 def ultralytics_process(scratch: Path, *, threads: int = 0) -> TrainerProcess:
@@ -147,7 +183,9 @@ def _follow(process: subprocess.Popen[str], progress: Progress | None) -> Mappin
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)
-        if event["event"] != "progress":
+        if event["event"] == "refused":
+            _log.warning("trainer_network_refused", extra={"asked": event["what"]})
+        elif event["event"] != "progress":
             last = event
         elif progress is not None:
             progress(float(event["fraction"]), str(event["text"]))
@@ -155,8 +193,25 @@ def _follow(process: subprocess.Popen[str], progress: Progress | None) -> Mappin
     return last
 
 
+def _rising(progress: Progress) -> Progress:
+    """Never report less than before: an attempt begins where the one before it ended."""
+    most = 0.0
+
+    def report(fraction: float, text: str) -> None:
+        nonlocal most
+        most = max(most, fraction)
+        progress(most, text)
+
+    return report
+
+
+def _training_images(dataset: Path) -> int:
+    folder = dataset / "images" / "train"
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
 def _answer_of(
-    verb: str, last: Mapping[str, object], exit_code: int, log: Path
+    verb: str, last: Mapping[str, object], exit_code: int, log: Path, *, starved: bool
 ) -> Mapping[str, object]:
     if last.get("event") == "done" and exit_code == 0:
         answer = last["answer"]
@@ -169,6 +224,12 @@ def _answer_of(
         raise TrainerError(
             f"trainer: {verb} failed: {last['message']}; the end of its log:\n{tail}",
             reason=str(last["reason"]),
+        )
+    if starved:
+        raise TrainerError(
+            f"trainer: {verb}: expected an answer, found the process killed by the kernel for want "
+            f"of memory; the end of its log:\n{tail}",
+            reason="out_of_memory",
         )
     cause = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     raise TrainerError(

@@ -5,7 +5,8 @@ Run as `python -m sightloop.pipeline.training.ultralytics_trainer VERB JOB PAREN
 never imported into the pipeline's own process: importing this file imports neither it nor torch.
 
 It trains on a private copy (Ultralytics writes caches beside the labels and repairs images in
-place), takes the final checkpoint, and reaches no network: settings, synchronisation,
+place), goes on from what an earlier attempt kept (`ultralytics_resume.py`), takes the final
+checkpoint, and reaches no network: settings, synchronisation,
 integrations, downloads and installations are all off. Descriptions of networks are those of the
 installed package; a width is set on the loaded description.
 """
@@ -36,6 +37,14 @@ from sightloop.pipeline.training.trainer import (
     Recipe,
     recipe_from,
 )
+from sightloop.pipeline.training.ultralytics_resume import (
+    begin_epoch,
+    keep_state,
+    read_state,
+    restore_state,
+)
+
+NAME: Final = "ultralytics"
 
 LICENCE_NOTICE: Final = (
     "training with Ultralytics, which is AGPL-3.0: docs/licensing.md says what that means"
@@ -70,20 +79,27 @@ def train(job: Job, emit: Emit) -> Mapping[str, object]:
     if weights:
         _check_weights(Path(weights))
     data_yaml, classes = _private_copy(Path(str(job["dataset"])), private / "data")
-    started = time.monotonic()
-    trainer = _trainer_for(recipe, data_yaml, private=private, weights=weights)
-    epochs: list[dict[str, object]] = []
-    _watch(trainer, recipe.validate_every, epochs, emit)
+    diary = _Diary(Path(str(job["kept"])), int(str(job["batch"])))
+    trainer = _trainer_for(recipe, data_yaml, private=private, weights=weights, batch=diary.batch)
+    _watch(trainer, recipe.validate_every, diary, emit)
     trainer.add_callback("on_train_start", lambda _: _use_threads(recipe.threads))
+    trainer.add_callback("on_train_start", diary.go_on)
+    trainer.add_callback("on_train_epoch_start", lambda one: begin_epoch(one, recipe.seed))
     trainer.train()
+    if recipe.time_limit_s and not trainer.last.exists():
+        trainer.save_model()  # by itself it saves the last epoch by number, not by time
     _write_checkpoint(trainer.last, output / CHECKPOINT_NAME)
     results = {
-        "epochs": epochs,
+        "epochs": diary.epochs,
         "hyperparameters": recipe.as_dict(),
         "starting_weights": Path(weights).name if weights else None,
         "classes": classes,
         "toolchain": _toolchain(),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(diary.seconds, 3),
+        "trainer": NAME,
+        "batch": diary.batch,
+        "precision": "mixed" if trainer.args.amp else "float32",
+        "resumed_after": diary.resumed_after,
     }
     write_json_atomic(output / RESULTS_NAME, results)
     return {}
@@ -138,13 +154,55 @@ def infer(job: Job, emit: Emit) -> Mapping[str, object]:
     return {}
 
 
+class _Diary:
+    """What a training remembers of its epochs, over all its attempts."""
+
+    def __init__(self, kept: Path, batch: int) -> None:
+        self.batch = batch
+        self.epochs: list[dict[str, object]] = []
+        self.resumed_after: list[int] = []
+        self._kept = kept
+        self._state = read_state(kept)
+        self._spent_s = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long all attempts took, what they lost apart."""
+        return self._spent_s + time.monotonic() - self._started
+
+    def go_on(self, trainer: Any) -> None:
+        """Put the trainer where the attempt before ended, if there was one."""
+        if self._state is None:
+            return
+        log = self._state["log"]
+        self.epochs = log["epochs"]
+        self._spent_s = log["seconds"]
+        self.resumed_after = [*log["resumed_after"], len(self.epochs)]
+        restore_state(trainer, self._state, spent_s=self._spent_s)
+        self._state = None
+
+    def end_epoch(self, trainer: Any, metrics: dict[str, float]) -> None:
+        """Remember an epoch, here and for the attempt after this."""
+        self.epochs.append({"epoch": trainer.epoch + 1, "metrics": metrics})
+        if not trainer.stop:
+            log = {
+                "epochs": self.epochs,
+                "seconds": self.seconds,
+                "resumed_after": self.resumed_after,
+            }
+            keep_state(trainer, self._kept, log=log)
+
+
 def _seal() -> None:
     """Import Ultralytics with everything off that leaves this process."""
     check_installed()
+    from ultralytics.data import utils as data_utils
     from ultralytics.utils import SETTINGS
 
     off = dict.fromkeys(_INTEGRATIONS, False)
     SETTINGS.update({"sync": False, "vscode_msg": False, "openvino_msg": False, **off})
+    data_utils.check_font = lambda _: None  # fetches a font for pictures that nobody draws here
 
 
 def _check_weights(weights: Path) -> None:
@@ -191,12 +249,15 @@ def _private_copy(dataset: Path, copy: Path) -> tuple[Path, list[str]]:
     return data_yaml, [str(name) for name in classes]
 
 
-def _trainer_for(recipe: Recipe, data_yaml: Path, *, private: Path, weights: str | None) -> Any:
+def _trainer_for(
+    recipe: Recipe, data_yaml: Path, *, private: Path, weights: str | None, batch: int
+) -> Any:
     """A DetectionTrainer with its network described but not yet built."""
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.nn.tasks import yaml_model_load
 
     named = f"{recipe.architecture}.yaml"
+    device = _device(recipe)
     trainer = DetectionTrainer(
         overrides={
             "model": weights or named,
@@ -205,7 +266,10 @@ def _trainer_for(recipe: Recipe, data_yaml: Path, *, private: Path, weights: str
             "name": "run",
             "pretrained": weights is not None,
             **_overrides(recipe),
-            "device": _device(recipe),
+            "batch": batch,
+            "device": device,
+            # `bf16`, not true: that would fetch a network to check mixed precision with.
+            "amp": "bf16" if recipe.mixed_precision and _has_bfloat16(device) else False,
         }
     )
     if weights is None:
@@ -230,7 +294,6 @@ def _overrides(recipe: Recipe) -> dict[str, object]:
         "task": "detect",
         "epochs": recipe.epochs,
         "time": recipe.time_limit_s / 3600 if recipe.time_limit_s else None,
-        "batch": recipe.batch,
         "imgsz": recipe.side_px,
         "optimizer": recipe.optimizer,
         "lr0": recipe.learning_rate,
@@ -251,7 +314,6 @@ def _overrides(recipe: Recipe) -> dict[str, object]:
         "deterministic": True,
         "workers": 0,
         "cache": "ram",
-        "amp": False,  # the check of mixed precision downloads a network
         "plots": False,
         "patience": 0,
         "save": False,  # the last epoch is saved all the same, and only that is judged
@@ -269,7 +331,16 @@ def _device(recipe: Recipe) -> str:
     return "0" if torch.cuda.is_available() else "cpu"
 
 
-def _watch(trainer: Any, every: int, epochs: list[dict[str, object]], emit: Emit) -> None:
+def _has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself; never a CPU, where it helps little."""
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        return False
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _watch(trainer: Any, every: int, diary: _Diary, emit: Emit) -> None:
     """Collect what every epoch measured, and measure on the val split only when it is due."""
     measure = trainer.validate
     measured: dict[str, float] = {}
@@ -288,8 +359,9 @@ def _watch(trainer: Any, every: int, epochs: list[dict[str, object]], emit: Emit
         rate = {"train/learning_rate": float(current.optimizer.param_groups[0]["lr"])}
         metrics = {**losses, **rate, **measured}
         done = current.epoch + 1
+        metrics["train/batch"] = float(diary.batch)
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        epochs.append({"epoch": done, "metrics": finite})
+        diary.end_epoch(current, finite)
         total = sum(losses.values())
         emit(min(1.0, done / current.epochs), f"epoch {done}/{current.epochs}, loss {total:.2f}")
 

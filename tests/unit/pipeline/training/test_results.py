@@ -23,6 +23,10 @@ def _write(folder: Path, **changes: object) -> None:
         "classes": ["pit", "spot"],
         "toolchain": {"torch": "2"},
         "seconds": 1.5,
+        "trainer": "ultralytics",
+        "batch": 8,
+        "precision": "float32",
+        "resumed_after": [],
     }
     (folder / "results.json").write_text(json.dumps(value | changes))
     (folder / "checkpoint.pt").write_bytes(b"weights")
@@ -33,7 +37,16 @@ def test_results_give_back_the_recipe(tmp_path: Path) -> None:
     assert read_results(tmp_path).recipe == Recipe(epochs=1)
 
 
-@pytest.mark.parametrize("change", [{"seconds": "long"}, {"unknown": 1}, {"epochs": None}])
+def test_release_states_seed_trainer_and_the_batch_that_fitted(tmp_path: Path) -> None:
+    _write(tmp_path, hyperparameters=Recipe(epochs=1, batch=16, seed=7).as_dict())
+    facts = read_results(tmp_path).facts
+    assert (facts["seed"], facts["batch"], facts["batch_used"]) == (7, 16, 8)
+    assert (facts["trainer"], facts["precision"]) == ("ultralytics", "float32")
+
+
+@pytest.mark.parametrize(
+    "change", [{"seconds": "long"}, {"unknown": 1}, {"epochs": None}, {"batch": 0}]
+)
 def test_results_of_another_form_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
     _write(tmp_path, **change)
     with pytest.raises(TrainerError) as caught:

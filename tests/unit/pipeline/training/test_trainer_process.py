@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sightloop.errors import MissingExtraError, TrainerError
+from sightloop.pipeline.training import trainer_process
+from sightloop.pipeline.training.results import read_results
 from sightloop.pipeline.training.trainer import Recipe, TrainJob
 from sightloop.pipeline.training.trainer_process import TrainerProcess, ultralytics_process
 from sightloop.testing.plate_dataset import write_plate_dataset
@@ -138,6 +141,55 @@ def test_child_dies_with_its_killed_parent(job: Callable[[str], TrainJob], tmp_p
         child = int(parent.stdout.readline().split()[1])
         parent.send_signal(signal.SIGKILL)
     assert _ends(child)
+
+
+def test_training_without_memory_goes_on_with_half_the_batch(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob], tmp_path: Path
+) -> None:
+    order = job("starves")
+    order = replace(order, recipe=replace(order.recipe, batch=16), kept=tmp_path / "kept")
+    said: list[str] = []
+    trainer.train(order, lambda _, text: said.append(text))
+    results = read_results(order.output)
+    assert (results.batch, results.recipe.batch) == (4, 16)
+    assert [text for text in said if "memory" in text] == [
+        "out of memory with batch 16, goes on with 8",
+        "out of memory with batch 8, goes on with 4",
+    ]
+    said.clear()
+    trainer.train(order, lambda _, text: said.append(text))
+    assert not any("memory" in text for text in said)  # the batch that fitted is remembered
+
+
+def test_training_without_memory_for_one_image_is_an_error(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel kills each attempt, by its own count."""
+    kills = iter(range(100))
+    monkeypatch.setattr(trainer_process, "kernel_kills", lambda: next(kills))
+    order = job("dies")
+    said: list[str] = []
+    with pytest.raises(TrainerError) as caught:
+        trainer.train(
+            replace(order, recipe=replace(order.recipe, batch=2)), lambda _, text: said.append(text)
+        )
+    assert caught.value.reason == "out_of_memory"
+    assert [text for text in said if "memory" in text] == [
+        "out of memory with batch 2, goes on with 1"
+    ]
+
+
+def test_trainer_that_reaches_out_is_refused_and_named(
+    trainer: TrainerProcess, job: Callable[[str], TrainJob], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer.train(job("phones"), _ignore)
+    asked = [str(vars(one)["asked"]) for one in caplog.records]
+    assert {one.message for one in caplog.records} == {"trainer_network_refused"}
+    assert len(asked) == 4
+    assert asked[0] == "socket.getaddrinfo 192.0.2.1"
+    assert asked[1] == "socket.getaddrinfo example.org"
+    assert asked[2].endswith("-m pip install nothing")
+    assert asked[3] == "os.system curl http://192.0.2.1"
 
 
 def test_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
