@@ -26,20 +26,29 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def in_process(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("in-process")
-    return train_once(FakeTrainer(), plates, folder, Recipe(side_px=64, epochs=3))
+    return train_once(FakeTrainer(), plates, folder, Recipe(side_px=64, epochs=3, device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def own_process(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("own-process")
     trainer = TrainerProcess(module=FAKE, scratch=folder)
-    return train_once(trainer, plates, folder, Recipe(side_px=64, epochs=3))
+    return train_once(trainer, plates, folder, Recipe(side_px=64, epochs=3, device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def ultralytics(plates: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("ultralytics")
-    recipe = Recipe(width=0.125, side_px=64, epochs=2, batch=6, close_mosaic=1, validate_every=2)
+    recipe = Recipe(
+        width=0.125,
+        side_px=64,
+        epochs=2,
+        batch=6,
+        close_mosaic=1,
+        validate_every=2,
+        device="cpu",
+        seed=5,
+    )
     return train_once(ultralytics_process(folder), plates, folder, recipe)
 
 

@@ -90,6 +90,13 @@ class TrainerKit:
         assert results.toolchain
         assert results.starting_weights is None
 
+    def test_results_state_seed_batch_and_precision(self, trained: Trained) -> None:
+        results, recipe = read_results(trained.job.output), trained.job.recipe
+        assert results.facts["seed"] == recipe.seed
+        assert results.batch == recipe.batch
+        assert results.resumed_after == ()
+        assert results.precision == "float32" or recipe.device != "cpu"
+
     def test_only_what_is_promised_is_written(self, trained: Trained) -> None:
         names = sorted(path.name for path in trained.job.output.iterdir())
         assert names == ["checkpoint.pt", "results.json"]

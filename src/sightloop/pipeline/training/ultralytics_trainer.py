@@ -269,7 +269,7 @@ def _trainer_for(
             "batch": batch,
             "device": device,
             # `bf16`, not true: that would fetch a network to check mixed precision with.
-            "amp": "bf16" if recipe.mixed_precision and _has_bfloat16(device) else False,
+            "amp": "bf16" if recipe.mixed_precision and has_bfloat16(device) else False,
         }
     )
     if weights is None:
@@ -331,7 +331,7 @@ def _device(recipe: Recipe) -> str:
     return "0" if torch.cuda.is_available() else "cpu"
 
 
-def _has_bfloat16(device: str) -> bool:
+def has_bfloat16(device: str) -> bool:
     """Whether a device computes in bfloat16 itself; never a CPU, where it helps little."""
     import torch
 
