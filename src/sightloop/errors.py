@@ -8,6 +8,7 @@
     ├── InputError                 data handed in is not usable
     │   ├── ImageError             bytes that are no (allowed) image
     │   ├── FrameShapeError        an array that is no frame
+    │   ├── ProtocolError          a request that the inference protocol does not allow
     │   └── DatasetError           a dataset that cannot be read
     ├── BundleError                a release's files
     │   ├── ManifestInvalidError   manifest.json does not say what it must
@@ -28,6 +29,7 @@
     │   ├── FrameKillsWorkerError  this frame has killed two workers
     │   ├── OverloadedError        no room in the queue, or no time left
     │   ├── DeadlineExceededError  the worker did not answer in time
+    │   ├── UnsupportedError       a part of a protocol that is not offered
     │   └── RefusedAtStartError    a gate refused a line's first release
     ├── RegistryError              tracking and model registry
     │   └── VersionExistsError     this semver is taken by other content
@@ -109,6 +111,12 @@ class FrameShapeError(InputError):
     """An array is not a frame of the stated shape and type."""
 
     default_reason = "frame_shape"
+
+
+class ProtocolError(InputError):
+    """A request is none of the inference protocol, or not one that this model takes."""
+
+    default_reason = "request_malformed"
 
 
 class DatasetError(InputError):
@@ -234,6 +242,12 @@ class DeadlineExceededError(ServingError):
 
     default_reason = "deadline_exceeded"
     retryable = True
+
+
+class UnsupportedError(ServingError):
+    """The client asks for a part of a protocol that this server does not offer."""
+
+    default_reason = "unsupported"
 
 
 class RefusedAtStartError(ServingError):

@@ -108,6 +108,39 @@ class LoadedRelease:
         """
         started = self._clock.monotonic_s()
         frame = decode_image(image, limits=limits)
+        return self._answer(frame, started)
+
+    def answer_frame(self, frame: NDArray[np.uint8]) -> Answer:
+        """Detect in one decoded frame at the release's own threshold.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            As `answer`.
+
+        Raises:
+            FrameShapeError, BackendError: As `detect`.
+        """
+        return self._answer(frame, self._clock.monotonic_s())
+
+    def run_tensor(self, tensor: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+        """Run the bare network: no preprocessing before, no reading of boxes behind.
+
+        Args:
+            tensor: float32 of the manifest's `input.shape`.
+
+        Returns:
+            The raw output, float32 of `output.shape`, and the milliseconds it took.
+
+        Raises:
+            BackendError: Another shape, or the network failed.
+        """
+        started = self._clock.monotonic_s()
+        raw = self._backend.run(tensor)
+        return raw, (self._clock.monotonic_s() - started) * 1000
+
+    def _answer(self, frame: NDArray[np.uint8], started: float) -> Answer:
         decoded = self._clock.monotonic_s()
         preprocess = self.manifest.preprocess
         tensor, placement = prepare(frame, side_px=preprocess.side_px, pad=preprocess.pad)

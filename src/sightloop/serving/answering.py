@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from sightloop.errors import ImageError, SightloopError
-from sightloop.runtime.loaded_release import Answer, LoadedRelease, detections_as_json
+from sightloop.errors import ImageError, ProtocolError, SightloopError
+from sightloop.runtime.loaded_release import LoadedRelease, detections_as_json
+from sightloop.serving.infer import infer
 from sightloop.serving.wire import NO_TIMES, Kind, StageTimes
 from sightloop.vision.decode import DecodeLimits
 
@@ -29,7 +30,7 @@ class Answered:
 def answer_request(
     loaded: LoadedRelease | None, kind: Kind, body: bytes, limits: DecodeLimits
 ) -> Answered:
-    """Answer a DETECT; errors become answers too, since one frame may not end a worker.
+    """Answer a DETECT or an INFER; errors become answers too, since one frame may not end a worker.
 
     Args:
         loaded: The worker's release; None before it has one.
@@ -40,8 +41,10 @@ def answer_request(
     if loaded is None:
         return refused(503, "release_not_ready", "this worker has no release")
     try:
+        if kind is Kind.INFER:
+            return Answered(200, *infer(loaded, body, limits))
         return _detect(loaded, body, limits)
-    except ImageError as error:
+    except (ImageError, ProtocolError) as error:
         return refused(_STATUS_BY_REASON.get(error.reason, 400), error.reason, error.message)
     except SightloopError as error:
         return refused(500, error.reason, error.message)
@@ -69,14 +72,10 @@ def _detect(loaded: LoadedRelease, image: bytes, limits: DecodeLimits) -> Answer
         },
     }
     body = json.dumps(value, separators=(",", ":")).encode()
-    return Answered(200, body, times_of(answer))
-
-
-def times_of(answer: Answer) -> StageTimes:
-    """The parts' times of an answer, for the wire."""
-    return StageTimes(
-        decode_us=round(answer.decode_ms * 1000),
-        preprocess_us=round(answer.preprocess_ms * 1000),
-        inference_us=round(answer.inference_ms * 1000),
-        postprocess_us=round(answer.postprocess_ms * 1000),
+    times = StageTimes.from_ms(
+        decode=answer.decode_ms,
+        preprocess=answer.preprocess_ms,
+        inference=answer.inference_ms,
+        postprocess=answer.postprocess_ms,
     )
+    return Answered(200, body, times)

@@ -14,10 +14,12 @@ from sightloop.errors import (
     ImageError,
     LineNotFoundError,
     OverloadedError,
+    ProtocolError,
     ReleaseNotFoundError,
     ReleaseNotReadyError,
     ServingError,
     SightloopError,
+    UnsupportedError,
     UpdateInProgressError,
 )
 from sightloop.serving.adminplane import AdminPlane
@@ -28,6 +30,7 @@ from sightloop.telemetry.metrics import ServingMetrics
 _JSON = "application/json"
 _STATUS: tuple[tuple[type[SightloopError], int], ...] = (
     (ImageError, 400),
+    (ProtocolError, 400),
     (LineNotFoundError, 404),
     (ReleaseNotFoundError, 404),
     (UpdateInProgressError, 409),
@@ -35,6 +38,7 @@ _STATUS: tuple[tuple[type[SightloopError], int], ...] = (
     (FrameKillsWorkerError, 502),
     (ReleaseNotReadyError, 503),
     (DeadlineExceededError, 504),
+    (UnsupportedError, 501),
     (BundleError, 409),
     (ServingError, 500),
 )
@@ -88,7 +92,7 @@ def _mount_data(app: FastAPI, data: DataPlane, body_bytes_max: int) -> None:
         stream: str | None = Query(None, description="Camera or tracker", max_length=256),
         timeout_ms: float | None = Query(None, description="Time for the answer", gt=0),
     ) -> Response:
-        image = await _read_body(request, body_bytes_max)
+        image = await read_body(request, body_bytes_max)
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
         reply = await data.detect(line, image, stream=stream, timeout_s=timeout_s)
         return Response(reply.body, status_code=reply.status, media_type=_JSON)
@@ -151,7 +155,7 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
     return JSONResponse(value, status_code=status, headers=headers)
 
 
-async def _read_body(request: Request, limit_bytes: int) -> bytes:
+async def read_body(request: Request, limit_bytes: int) -> bytes:
     """The whole body, refused as soon as it is known to be too large."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit_bytes:

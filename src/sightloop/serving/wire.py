@@ -51,6 +51,14 @@ class StageTimes:
         """All parts together."""
         return self.decode_us + self.preprocess_us + self.inference_us + self.postprocess_us
 
+    @classmethod
+    def from_ms(
+        cls, *, decode: float = 0.0, preprocess: float = 0.0, inference: float, postprocess: float
+    ) -> StageTimes:
+        """The same of milliseconds."""
+        parts = (decode, preprocess, inference, postprocess)
+        return cls(*(round(part * 1000) for part in parts))
+
     def to_bytes(self) -> bytes:
         """`TIMES.size` bytes; what does not fit counts as the largest that does."""
         parts = (self.decode_us, self.preprocess_us, self.inference_us, self.postprocess_us)

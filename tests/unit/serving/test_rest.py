@@ -20,7 +20,7 @@ from sightloop.errors import (
 )
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
-from sightloop.serving.rest import _read_body, build_rest, status_of
+from sightloop.serving.rest import read_body, build_rest, status_of
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_worker import Script
 
@@ -82,7 +82,7 @@ def test_body_without_declared_length_is_cut_off_at_the_limit() -> None:
 
     request = Request()
     with pytest.raises(ImageError, match="at most 2048 bytes"):
-        asyncio.run(_read_body(request, BODY_MAX))  # type: ignore[arg-type]  # stands for a Request
+        asyncio.run(read_body(request, BODY_MAX))  # type: ignore[arg-type]  # stands for a Request
     assert request.sent <= BODY_MAX + 512
 
 

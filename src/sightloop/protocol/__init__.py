@@ -1,0 +1,1 @@
+"""Open Inference Protocol V2: tensors, requests, answers and messages; no socket, no release."""
