@@ -44,10 +44,13 @@ from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import LineParts, ServedLine
+from sightloop.serving.open_inference import OpenInference
+from sightloop.serving.open_inference_rest import mount_open_inference
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
 from sightloop.serving.rest import build_rest
 from sightloop.serving.shares import Shares
+from sightloop.serving.stored_releases import StoredReleases
 from sightloop.serving.update import LineOrders
 from sightloop.serving.workers import Worker
 from sightloop.serving.zygote import Zygote
@@ -179,6 +182,17 @@ async def _serve(
             metrics=metrics,
             body_bytes_max=spec.config.body_bytes_max,
             version=version("sightloop"),
+        )
+        plane = OpenInference(
+            lines,
+            data,
+            admin,
+            known=StoredReleases(store),
+            clock=clock,
+            version=version("sightloop"),
+        )
+        mount_open_inference(
+            app, plane, body_bytes_max=spec.config.body_bytes_max, version=version("sightloop")
         )
         await _answer_requests(app, listener, lambda: on_ready(_serving(listener, lines, notes)))
     finally:

@@ -34,7 +34,7 @@ def read_load_order(parameters: Mapping[str, Any]) -> LoadOrder:
     """Read the parameters of a load.
 
     Raises:
-        ProtocolError: Something that names no release (`parameter_invalid`).
+        ProtocolError: Something that names no release (`request_parameter_invalid`).
         UnsupportedError: Files instead of a signed bundle (`unsupported`).
     """
     named: dict[str, str] = {}
@@ -73,4 +73,4 @@ def _text(key: str, value: Any) -> str:
 
 
 def _invalid(text: str) -> ProtocolError:
-    return ProtocolError(f"load: {text}", "parameter_invalid")
+    return ProtocolError(f"load: {text}", "request_parameter_invalid")

@@ -76,7 +76,7 @@ def read_head(data: bytes | memoryview) -> RequestHead:
     """Read the head of an inference request.
 
     Raises:
-        ProtocolError: Not the head of one (`request_malformed`, `parameter_invalid`).
+        ProtocolError: Not the head of one (`request_malformed`, `request_parameter_invalid`).
     """
     value = read_json(data)
     if not isinstance(value, dict):
@@ -118,18 +118,20 @@ def read_parameters(value: object) -> dict[str, Parameter]:
     """Parameters: an object of texts, numbers and booleans.
 
     Raises:
-        ProtocolError: Something else (`parameter_invalid`).
+        ProtocolError: Something else (`request_parameter_invalid`).
     """
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ProtocolError("parameters: expected an object, found another", "parameter_invalid")
+        raise ProtocolError(
+            "parameters: expected an object, found another", "request_parameter_invalid"
+        )
     for key, item in value.items():
         if not isinstance(item, str | int | float):
             raise ProtocolError(
                 f"parameter {key[:80]}: expected a text, number or boolean, found "
                 f"{type(item).__name__}",
-                "parameter_invalid",
+                "request_parameter_invalid",
             )
     return value
 
@@ -160,13 +162,13 @@ def _wanted(item: Mapping[str, Any]) -> WantedOutput:
     if parameters.get("classification"):
         raise ProtocolError(
             f"output {name}: classification is not offered; read scores and labels",
-            "parameter_invalid",
+            "request_parameter_invalid",
         )
     binary = parameters.get(BINARY)
     if binary is not None and not isinstance(binary, bool):
         raise ProtocolError(
             f"output {name}: {BINARY}: expected true or false, found {str(binary)[:80]}",
-            "parameter_invalid",
+            "request_parameter_invalid",
         )
     return WantedOutput(name, binary)
 
@@ -175,7 +177,7 @@ def _refuse_shared_memory(name: str, parameters: Mapping[str, Parameter]) -> Non
     if _NOT_OFFERED & set(parameters):
         raise ProtocolError(
             f"tensor {name}: shared memory is not offered; send and take the bytes themselves",
-            "parameter_invalid",
+            "request_parameter_invalid",
         )
 
 

@@ -29,7 +29,7 @@ def read_settings(parameters: Mapping[str, Parameter]) -> RequestSettings:
     """Read `timeout` (microseconds) and `stream`, or `sequence_id` in its place.
 
     Raises:
-        ProtocolError: A value that cannot be meant (`parameter_invalid`).
+        ProtocolError: A value that cannot be meant (`request_parameter_invalid`).
     """
     timeout = parameters.get("timeout", 0)
     if type(timeout) is not int or not 0 <= timeout < 1 << 53:
@@ -43,4 +43,4 @@ def read_settings(parameters: Mapping[str, Parameter]) -> RequestSettings:
 
 
 def _invalid(text: str) -> ProtocolError:
-    return ProtocolError(f"parameter {text}", "parameter_invalid")
+    return ProtocolError(f"parameter {text}", "request_parameter_invalid")

@@ -60,7 +60,7 @@ class DataPlane:
             ImageError: Nothing was sent.
             ServingError: Nobody could answer.
         """
-        line = self._line(line_name)
+        line = self.line(line_name)
         name = line.parts.name
         began_s = self._clock.monotonic_s()
         pending = self._metrics.pending.labels(name)
@@ -80,7 +80,12 @@ class DataPlane:
         self._metrics.latency.labels(name).observe(self._clock.monotonic_s() - began_s)
         return reply
 
-    def _line(self, name: str | None) -> ServedLine:
+    def line(self, name: str | None) -> ServedLine:
+        """The line of this name; None takes the only one.
+
+        Raises:
+            LineNotFoundError: No such line, or several and none named.
+        """
         if name is None and len(self._lines) == 1:
             return next(iter(self._lines.values()))
         line = self._lines.get(name or "")

@@ -1,7 +1,8 @@
 """A worker that follows a script: the far end of a real worker socket, without a process.
 
 For tests of slot, line and orders: it speaks the frames of `serving/wire.py`, answers images with
-its own label, and can be told to refuse, hang, hold an answer back or die at a chosen point.
+its own label and tensors with themselves, and can be told to refuse, hang, hold an answer back or
+die at a chosen point.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sightloop.errors import ProtocolError
+from sightloop.protocol.answers import AnswerLabel, chosen_outputs, write_answer
+from sightloop.protocol.envelope import join_answer, split_request
+from sightloop.protocol.requests import read_request
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
@@ -131,6 +136,8 @@ class _FarEnd:
                     await self._carry_out(order_from_bytes(body))
                 elif head.kind is Kind.DETECT:
                     await self._answer(head.id, body)
+                elif head.kind is Kind.INFER:
+                    await self._infer(head.id, body)
                 else:
                     if self._release is not None:
                         self._owner.stopped.append(self._release.semver)
@@ -170,6 +177,27 @@ class _FarEnd:
         value = {"release": self._release.as_dict(), "image": image.decode()}
         body = StageTimes().to_bytes() + json.dumps(value).encode()
         self._send(Kind.ANSWER, body, id=id, status=200)
+
+    async def _infer(self, id: int, body: bytes) -> None:
+        """Echo the tensors; one named `poison` ends this worker."""
+        if self._script.hold is not None:
+            await self._script.hold.wait()
+        release = self._release
+        assert release is not None
+        try:
+            request = read_request(*split_request(body))
+        except ProtocolError as error:
+            value = {"error": {"reason": error.reason, "message": error.message}}
+            payload = StageTimes().to_bytes() + json.dumps(value).encode()
+            self._send(Kind.ANSWER, payload, id=id, status=400)
+            return
+        if request.inputs[0].name == POISON.decode():
+            raise ConnectionResetError
+        label = AnswerLabel("plate", release.semver, release.digest)
+        head, raw = write_answer(request, label, chosen_outputs(request, request.inputs))
+        times = StageTimes(decode_us=1, preprocess_us=2, inference_us=4, postprocess_us=8)
+        payload = times.to_bytes() + join_answer(release.digest, head, raw)
+        self._send(Kind.ANSWER, payload, id=id, status=200)
 
     def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:
         self._writer.write(pack(kind, body, id=id, status=status) + body)

@@ -20,7 +20,7 @@ from sightloop.errors import (
 )
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
-from sightloop.serving.rest import read_body, build_rest, status_of
+from sightloop.serving.rest import build_rest, read_body, status_of
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_worker import Script
 

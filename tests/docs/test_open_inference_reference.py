@@ -1,0 +1,50 @@
+"""docs/reference/open-inference.md says every call, extension, tensor and datatype."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sightloop.protocol.model import DETECTIONS, FRAME_INPUT, IMAGE_INPUT
+from sightloop.protocol.tensors import Datatype
+from sightloop.serving.open_inference import EXTENSIONS, HEAD_READ_MAX_BYTES
+from sightloop.serving.open_inference_rest import build_open_inference_rest
+from sightloop.testing.markdown import code_of, rows_of, sections_of
+from sightloop.testing.scripted_line import scripted_line
+from sightloop.testing.scripted_plane import plane_of
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/open-inference.md").read_text()
+SECTIONS = {section.title: section.body for section in sections_of(PAGE)}
+
+
+async def calls(folder: Path) -> set[str]:
+    async with scripted_line(folder) as it:
+        app = build_open_inference_rest(plane_of(it), body_bytes_max=1 << 20, version="0")
+    paths = app.openapi()["paths"]
+    return {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
+
+
+def test_every_call_stands_there_and_no_other(tmp_path: Path) -> None:
+    stated = {code_of(row[0])[0] for row in rows_of(SECTIONS["Calls"])}
+    assert stated == asyncio.run(calls(tmp_path))
+
+
+def test_every_extension_stands_there_and_no_other() -> None:
+    sentence = SECTIONS["Extensions"].partition(": ")[2].partition(".\n")[0]
+    assert tuple(code_of(sentence)) == EXTENSIONS
+
+
+def test_tensors_stand_there_with_their_datatypes() -> None:
+    stated = {
+        (code_of(row[0])[0], code_of(row[1])[0])
+        for row in rows_of(SECTIONS["Inputs and outputs"])
+        if code_of(row[0])
+    }
+    specs = (IMAGE_INPUT, FRAME_INPUT, *DETECTIONS)
+    assert stated == {(spec.name, spec.datatype.value) for spec in specs}
+    words = code_of(SECTIONS["Inputs and outputs"].partition("Datatypes that are read:")[2])
+    assert words[: len(Datatype)] == tuple(kind.value for kind in Datatype)
+
+
+def test_size_from_which_the_worker_alone_reads_json_is_the_codes() -> None:
+    assert f"{HEAD_READ_MAX_BYTES >> 10} KiB" in SECTIONS["Parameters of a request"]
