@@ -30,7 +30,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "fastapi": ("**/*rest.py", "app/*.py"),
     "starlette": ("**/*rest.py", "app/*.py"),
     "uvicorn": ("app/*.py",),
-    "uvloop": ("app/*.py", "testing/camera.py"),
+    "uvloop": ("app/*.py", "testing/camera.py", "testing/closed_loop.py"),
     "cryptography": ("release/signing.py",),
     "model_signing": ("distribution/openssf_signature.py",),
     "simplejpeg": ("vision/decode.py",),

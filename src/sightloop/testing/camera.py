@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from sightloop._support.clock import Clock, SystemClock
+from sightloop.testing.http_connection import HttpConnection
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _ANSWER_TIMEOUT_S = 30.0
@@ -94,66 +95,17 @@ def images_of(folder: Path) -> list[Path]:
     return found
 
 
-class _Connection:
-    """One HTTP/1.1 connection with one request at a time."""
-
-    def __init__(self, host: str, port: int, path: str) -> None:
-        self._address = (host, port)
-        self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: "
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._used = False
-        self.resent = False
-
-    async def open(self) -> None:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address)
-
-    async def post(self, body: bytes) -> tuple[int, bytes]:
-        """Send one image; once more where the server had closed the idle connection before."""
-        self.resent = False
-        if self._used:
-            try:
-                return await self._exchange(body)
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                if getattr(error, "partial", b""):
-                    raise  # an answer had begun: this frame is lost
-                self.close()
-                self.resent = True
-        return await self._exchange(body)
-
-    async def _exchange(self, body: bytes) -> tuple[int, bytes]:
-        await self.open()
-        assert self._streams is not None
-        reader, writer = self._streams
-        writer.write(f"{self._head}{len(body)}\r\n\r\n".encode())
-        writer.write(body)
-        head = await reader.readuntil(b"\r\n\r\n")
-        lines = head.decode("latin-1").lower().split("\r\n")
-        length = next(int(x.split(":")[1]) for x in lines if x.startswith("content-length:"))
-        answer = await reader.readexactly(length)
-        self._used = True
-        if "connection: close" in lines:
-            self.close()
-        return int(lines[0].split(" ")[1]), answer
-
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
-            self._used = False
-
-
 class _Camera:
     """Schedules frames and writes their records."""
 
     def __init__(self, url: str, images: list[bytes], out: TextIO, clock: Clock) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._path = parts.path or "/v1/detect"
+        self._path = (parts.path or "/v1/detect") + (f"?{parts.query}" if parts.query else "")
         self._images = images
         self._out = out
         self._clock = clock
-        self._idle: list[_Connection] = []
+        self._idle: list[HttpConnection] = []
         self._open: set[asyncio.Task[None]] = set()
         self._sent = 0
         self.stopped = asyncio.Event()
@@ -181,8 +133,8 @@ class _Camera:
             connection.close()
         self._out.write(json.dumps({"end": True, "frames": self._sent}) + "\n")
 
-    def _connection(self) -> _Connection:
-        return _Connection(*self._address, self._path)
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(*self._address, self._path)
 
     async def _send(self, seq: int, due_s: float) -> None:
         image = seq % len(self._images)

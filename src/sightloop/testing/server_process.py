@@ -11,11 +11,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Final, Self
 
+from sightloop.config.environment import inherited_environment
 from sightloop.errors import ServingError
 
 CLI: Final = (sys.executable, "-c", "from sightloop.cli.main import main; main()")
@@ -35,7 +36,13 @@ class ServerProcess:
     """
 
     def __init__(
-        self, workspace: Path, *, log: Path, releases: Sequence[Path] = (), port: int = 0
+        self,
+        workspace: Path,
+        *,
+        log: Path,
+        releases: Sequence[Path] = (),
+        port: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Start a server and wait until it answers.
 
@@ -44,6 +51,7 @@ class ServerProcess:
             log: Where its events are written.
             releases: First releases, for lines without a history.
             port: 0 takes a free one.
+            environment: Variables beside this process's own, such as `SIGHTLOOP_SERVE_WORKERS`.
 
         Raises:
             ServingError: It ended before it was ready; the message holds the end of its log.
@@ -56,7 +64,11 @@ class ServerProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as stream:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stream
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env={**inherited_environment(), **environment},
             )
         try:
             said = self._read_ready()

@@ -27,7 +27,7 @@ def test_request_beyond_the_bytes_is_refused_and_a_large_one_alone_is_not() -> N
 
 def test_request_that_would_be_answered_too_late_is_refused_at_once() -> None:
     busy = state(waiting=4, running=1, pace_s=0.1)
-    admit(busy, LIMITS, size_bytes=1, left_s=0.61)
+    admit(busy, LIMITS, size_bytes=1, left_s=0.91)
     with pytest.raises(OverloadedError, match=r"within 0\.590 s, found 5 requests ahead"):
         admit(busy, LIMITS, size_bytes=1, left_s=0.59)
 
