@@ -30,6 +30,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "fastapi": ("**/*rest.py", "app/*.py"),
     "starlette": ("**/*rest.py", "app/*.py"),
     "uvicorn": ("app/*.py",),
+    "grpc": ("serving/grpc_server.py",),
+    "google": ("protocol/grpc_messages.py",),  # protobuf
     "uvloop": ("app/*.py", "testing/camera.py", "testing/closed_loop.py"),
     "cryptography": ("release/signing.py",),
     "model_signing": ("distribution/openssf_signature.py",),

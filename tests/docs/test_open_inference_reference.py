@@ -7,6 +7,8 @@ from pathlib import Path
 
 from sightloop.protocol.model import DETECTIONS, FRAME_INPUT, IMAGE_INPUT
 from sightloop.protocol.tensors import Datatype
+from sightloop.serving.grpc_server import CALLS, STREAM
+from sightloop.serving.grpc_server import code_of as code_of_status
 from sightloop.serving.open_inference import EXTENSIONS, HEAD_READ_MAX_BYTES
 from sightloop.serving.open_inference_rest import build_open_inference_rest
 from sightloop.testing.markdown import code_of, rows_of, sections_of
@@ -27,6 +29,18 @@ async def calls(folder: Path) -> set[str]:
 def test_every_call_stands_there_and_no_other(tmp_path: Path) -> None:
     stated = {code_of(row[0])[0] for row in rows_of(SECTIONS["Calls"])}
     assert stated == asyncio.run(calls(tmp_path))
+
+
+def test_every_grpc_call_stands_there_and_no_other() -> None:
+    stated = {name for row in rows_of(SECTIONS["gRPC"]) for name in code_of(row[0])}
+    assert stated == {*CALLS, STREAM}
+
+
+def test_every_status_stands_there_with_its_grpc_code() -> None:
+    rows = [(int(row[0]), code_of(row[1])) for row in rows_of(SECTIONS["Errors"])]
+    codes = {status: words[0] for status, words in rows if words and words[0].isupper()}
+    assert set(codes) == {status for status, _ in rows}
+    assert codes == {status: code_of_status(status).name for status in codes}
 
 
 def test_every_extension_stands_there_and_no_other() -> None:

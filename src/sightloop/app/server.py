@@ -28,6 +28,7 @@ import uvloop
 from sightloop._support.clock import Clock
 from sightloop._support.database import open_sqlite
 from sightloop._support.files import write_bytes_atomic
+from sightloop.app.open_inference import join_protocol, listen_grpc
 from sightloop.config.serving import ServingConfig
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
@@ -44,13 +45,10 @@ from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import LineParts, ServedLine
-from sightloop.serving.open_inference import OpenInference
-from sightloop.serving.open_inference_rest import mount_open_inference
 from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
 from sightloop.serving.rest import build_rest
 from sightloop.serving.shares import Shares
-from sightloop.serving.stored_releases import StoredReleases
 from sightloop.serving.update import LineOrders
 from sightloop.serving.workers import Worker
 from sightloop.serving.zygote import Zygote
@@ -83,6 +81,7 @@ class Serving:
     """What a server says of itself when it is ready."""
 
     url: str
+    grpc_address: str | None
     pid: int
     champions: dict[str, dict[str, str]]
     notes: tuple[str, ...]
@@ -162,7 +161,9 @@ async def _serve(
     history = HistoryStore(open_sqlite(spec.workspace.serving_database))
     spawner = _Spawner(spec)
     lines: dict[str, ServedLine] = {}
+    grpc_server = None
     try:
+        grpc_server, note = listen_grpc(spec.config)
         await spawner.start()
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
@@ -173,7 +174,7 @@ async def _serve(
             parts = _parts(spec, name, log, metrics, clock, spawner, store, shares)
             lines[name] = ServedLine(parts)
         orders = {name: LineOrders(line) for name, line in lines.items()}
-        notes = [await _start_line(orders[name], sources[name]) for name in sources]
+        notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
         data = DataPlane(lines, metrics=metrics, clock=clock)
         admin = AdminPlane(lines, orders)
         app = build_rest(
@@ -183,19 +184,19 @@ async def _serve(
             body_bytes_max=spec.config.body_bytes_max,
             version=version("sightloop"),
         )
-        plane = OpenInference(
-            lines,
-            data,
-            admin,
-            known=StoredReleases(store),
-            clock=clock,
-            version=version("sightloop"),
+        plane = join_protocol(app, lines, data, admin, store=store, clock=clock, config=spec.config)
+        if grpc_server is not None:
+            await grpc_server.serve(plane)
+        address = grpc_server.address if grpc_server is not None else None
+        await _answer_requests(
+            app,
+            listener,
+            on_ready=lambda: on_ready(_serving(listener, address, lines, notes)),
+            on_end=grpc_server.begin_stop if grpc_server is not None else lambda: None,
         )
-        mount_open_inference(
-            app, plane, body_bytes_max=spec.config.body_bytes_max, version=version("sightloop")
-        )
-        await _answer_requests(app, listener, lambda: on_ready(_serving(listener, lines, notes)))
     finally:
+        if grpc_server is not None:
+            await grpc_server.stop()
         for line in lines.values():
             await line.close()
         await spawner.close()
@@ -218,7 +219,11 @@ class _Server(uvicorn.Server):
 
 
 async def _answer_requests(
-    app: Callable[..., object], listener: socket.socket, on_ready: Callable[[], None]
+    app: Callable[..., object],
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    on_end: Callable[[], None],
 ) -> None:
     config = uvicorn.Config(
         app,
@@ -231,8 +236,13 @@ async def _answer_requests(
     )
     server = _Server(config)
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        server.end()
+        on_end()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.end)
+        loop.add_signal_handler(number, end)
     gc.collect()
     gc.freeze()  # start-up objects live as long as the server: keep them out of collections
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -270,7 +280,10 @@ async def _start_line(orders: LineOrders, source: Path | None) -> str | None:
 
 
 def _serving(
-    listener: socket.socket, lines: dict[str, ServedLine], notes: Sequence[str | None]
+    listener: socket.socket,
+    grpc_address: str | None,
+    lines: dict[str, ServedLine],
+    notes: Sequence[str | None],
 ) -> Serving:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -281,6 +294,7 @@ def _serving(
             champions[name] = champion.release.as_dict()
     return Serving(
         url=f"http://{shown}:{port}",
+        grpc_address=grpc_address,
         pid=os.getpid(),
         champions=champions,
         notes=tuple(note for note in notes if note),

@@ -101,12 +101,15 @@ def _settings_file(named: Path | None) -> Path | None:
 def _say_json(serving: Serving) -> None:
     import json
 
-    value = {"event": "serving", "url": serving.url, "pid": serving.pid}
+    where = {"url": serving.url, "grpc": serving.grpc_address}
+    value = {"event": "serving", **where, "pid": serving.pid}
     print(json.dumps({**value, "champions": serving.champions}), flush=True)
 
 
 def _say(serving: Serving) -> None:
     print(f"serving at {serving.url}  (ctrl-C ends; docs at {serving.url}/docs)")
+    if serving.grpc_address is not None:
+        print(f"  gRPC at {serving.grpc_address}")
     for name, champion in serving.champions.items():
         print(f"  line {name}: {champion['semver']} ({champion['digest'][:12]})")
     for note in serving.notes:

@@ -26,6 +26,8 @@ class ServingConfig(BaseModel):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 takes a free one."""
+    grpc_port: Annotated[int, Field(ge=-1, le=65535)] | None = None
+    """Port of gRPC: 0 takes a free one, -1 none; not given, the one after `port`."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Worker processes of each release."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
@@ -55,6 +57,13 @@ class ServingConfig(BaseModel):
     """How long a worker may take to end when told to, before it is killed."""
     latency_ratio_max: Positive = 1.5
     """Largest CPU time per frame of a candidate, as a multiple of the champion's."""
+
+    @property
+    def grpc_port_meant(self) -> int:
+        """The port of gRPC, as `grpc_port` and `port` say together."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return min(self.port + 1, 65535) if self.port else 0
 
     @field_validator("weights", mode="before")
     @classmethod

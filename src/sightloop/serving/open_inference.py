@@ -185,7 +185,7 @@ class OpenInference:
         ask = Ask(
             join_request(head, raw),
             kind=Kind.INFER,
-            stream=settings.stream,
+            stream=settings.stream if digest is None else None,  # a named release pins nothing
             timeout_s=min(limits, default=None),
             digest=digest,
         )

@@ -42,6 +42,12 @@ class ProtocolServer:
         return self.server.url.removeprefix("http://")
 
     @property
+    def grpc(self) -> str:
+        """`host:port`, as the stock gRPC client wants it."""
+        assert self.server.grpc is not None, "gRPC is installed here"
+        return self.server.grpc
+
+    @property
     def image(self) -> bytes:
         """A JPEG with detections in it."""
         return images_of(self.traffic.images)[0].read_bytes()

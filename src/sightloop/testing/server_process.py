@@ -31,6 +31,7 @@ class ServerProcess:
 
     Attributes:
         url: Where it listens.
+        grpc: Where it listens for gRPC; None if it does not.
         pid: Its front's process id.
         log: File with its events, one JSON object a line.
     """
@@ -76,6 +77,7 @@ class ServerProcess:
             self.__exit__(None, None, None)
             raise
         self.url = str(said["url"])
+        self.grpc = str(said["grpc"]) if said.get("grpc") else None
         self.pid = self._process.pid
 
     def _read_ready(self) -> dict[str, object]:

@@ -43,3 +43,13 @@ def test_wrong_settings_are_refused_by_name(tmp_path: Path, text: str, said: str
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ServingConfig().port = 1
+
+
+@pytest.mark.parametrize(
+    ("port", "grpc_port", "meant"),
+    [(8080, None, 8081), (0, None, 0), (65535, None, 65535), (8080, 9000, 9000), (8080, -1, -1)],
+)
+def test_port_of_grpc_is_the_one_after_unless_named(
+    port: int, grpc_port: int | None, meant: int
+) -> None:
+    assert ServingConfig(port=port, grpc_port=grpc_port).grpc_port_meant == meant

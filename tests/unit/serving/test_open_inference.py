@@ -75,6 +75,17 @@ def test_request_that_names_a_version_gets_that_release_or_none(tmp_path: Path) 
     run(tmp_path, body)
 
 
+def test_named_version_does_not_move_the_stream_that_it_belongs_to(tmp_path: Path) -> None:
+    async def body(plane: OpenInference, it: ScriptedLine) -> None:
+        await update(it, "1.1.0")
+        pinned: dict[str, Any] = {"parameters": {"sequence_id": 7}}
+        assert (await infer(plane, **pinned))["model_version"] == "1.1.0"
+        assert (await infer(plane, "1.0.0", **pinned))["model_version"] == "1.0.0"
+        assert (await infer(plane, **pinned))["model_version"] == "1.1.0"
+
+    run(tmp_path, body)
+
+
 def test_unknown_model_is_not_found_whatever_is_asked(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
         for ask in (plane.model_metadata, plane.model_config):
