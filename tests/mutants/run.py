@@ -63,6 +63,14 @@ MUTANTS = (
         "test_request_of_a_dead_worker_is_asked_again_of_the_same_release",
     ),
     Mutant(
+        name="request of a dead worker is lost",
+        file="serving/dispatch.py",
+        text="        if waiting.kills < _KILLS_MAX:\n",
+        replacement="        if False:\n",
+        test="tests/unit/serving/test_line_properties.py::"
+        "test_no_order_and_no_death_loses_a_request_or_shows_an_unproven_release",
+    ),
+    Mutant(
         name="unbounded queue",
         file="serving/admission.py",
         text="    if ahead >= limits.pending_max:\n",

@@ -94,7 +94,7 @@ def pack(kind: Kind, body: bytes = b"", *, id: int = 0, status: int = 0) -> byte
     return HEAD.pack(kind, status, id, len(body))
 
 
-def unpack(data: bytes) -> Head:
+def unpack(data: bytes | bytearray) -> Head:
     """Read a head of `HEAD.size` bytes.
 
     Raises:

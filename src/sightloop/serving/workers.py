@@ -25,6 +25,20 @@ from sightloop.telemetry.events import emit
 ON_FRAME = "worker_died_on_frame"
 
 
+class _Link(asyncio.Protocol):
+    """The socket to a worker, as the event loop drives it."""
+
+    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self._on_end = on_end
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_end()
+
+
 def _kill_process(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -59,8 +73,9 @@ class Worker:
         self._result: asyncio.Future[OrderResult] | None = None
         self._drained = asyncio.Event()
         self._drained.set()
-        self._writer: asyncio.StreamWriter | None = None
-        self._reader_task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._ended = asyncio.Event()
         self._on_death: Callable[[Worker], None] | None = None
 
     @property
@@ -71,8 +86,10 @@ class Worker:
         """Start reading; `on_death` is called once when the process is gone."""
         self._on_death = on_death
         self._connection.setblocking(False)
-        reader, self._writer = await asyncio.open_unix_connection(sock=self._connection)
-        self._reader_task = asyncio.create_task(self._read(reader), name=f"worker-{self.pid}")
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_unix_connection(
+            lambda: _Link(self._take_in, self._die), sock=self._connection
+        )
 
     def enter(self, state: ReleaseState) -> None:
         """Move the lifecycle on, as the transition table allows."""
@@ -121,12 +138,13 @@ class Worker:
         self.death_expected = True
         if self.alive:
             self._send(Kind.STOP)
-        if self._reader_task is None:
+        if self._transport is None:
             return
-        _, pending = await asyncio.wait([self._reader_task], timeout=limit_s)
-        if pending:
+        try:
+            await asyncio.wait_for(self._ended.wait(), limit_s)
+        except TimeoutError:
             self.kill()
-            await asyncio.wait([self._reader_task])
+            await self._ended.wait()
 
     def kill(self) -> None:
         """End the process at once."""
@@ -134,20 +152,26 @@ class Worker:
             self._kill_process(self.pid)
 
     def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0) -> None:
-        assert self._writer is not None, "connect() comes first"
-        self._writer.write(pack(kind, body, id=id))
+        assert self._transport is not None, "connect() comes first"
+        self._transport.write(pack(kind, body, id=id))
         if body:
-            self._writer.write(body)
+            self._transport.write(body)
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    def _take_in(self, data: bytes) -> None:
+        """Take every whole frame out of what has come so far."""
+        self._received += data
         try:
-            while True:
-                head = unpack(await reader.readexactly(HEAD.size))
-                self._take(head.kind, head.id, head.status, await reader.readexactly(head.length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self._die()
+            while len(self._received) >= HEAD.size:
+                head = unpack(self._received[: HEAD.size])
+                end = HEAD.size + head.length
+                if len(self._received) < end:
+                    return
+                body = bytes(self._received[HEAD.size : end])
+                del self._received[:end]
+                self._take(head.kind, head.id, head.status, body)
         except (TransitionError, ValueError) as error:
             emit("worker_speaks_nonsense", pid=self.pid, error=str(error))
+            self._received.clear()
             self.kill()
             self._die()
 
@@ -165,9 +189,12 @@ class Worker:
             self._result.set_result(result_from_bytes(body))
 
     def _die(self) -> None:
+        self._ended.set()
+        if not self.alive:
+            return
         self.alive = False
-        if self._writer is not None:
-            self._writer.close()
+        if self._transport is not None:
+            self._transport.close()
         stopped = self.death_expected and self.state is ReleaseState.DRAINING
         if self.state not in (None, ReleaseState.FAILED):
             self.enter(ReleaseState.UNLOADED if stopped else ReleaseState.FAILED)
