@@ -67,7 +67,7 @@ MUTANTS = (
         file="serving/dispatch.py",
         text="        if waiting.kills < _KILLS_MAX:\n",
         replacement="        if False:\n",
-        test="tests/unit/serving/test_line_properties.py::"
+        test="tests/attacks/test_orders_and_deaths.py::"
         "test_no_order_and_no_death_loses_a_request_or_shows_an_unproven_release",
     ),
     Mutant(
