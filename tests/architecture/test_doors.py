@@ -23,6 +23,11 @@ DOORS: dict[str, tuple[str, ...]] = {
     "mlflow": ("registry/mlflow_*.py",),
     "ultralytics": ("pipeline/training/ultralytics_trainer.py",),
     "torch": (
+        "pipeline/training/compact_loop.py",
+        "pipeline/training/compact_loss.py",
+        "pipeline/training/compact_network.py",
+        "pipeline/training/compact_trainer.py",
+        "pipeline/training/torch_state.py",  # what both trainers keep
         "pipeline/training/ultralytics_resume.py",
         "pipeline/training/ultralytics_trainer.py",
     ),
@@ -56,6 +61,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "runtime/loaded_release.py",  # OpenCV's thread count goes with the network's
         "serving/zygote.py",  # imported before the fork, used by nobody there
         "demo/render.py",  # draws the inspection images
+        "pipeline/training/compact_samples.py",  # moves and recolours training images
         "testing/*.py",
     ),
     "yaml": (
@@ -85,7 +91,7 @@ TIME_DOORS = {
     # Measures the layers of a slowed network by the same time as the gate does.
     "demo/candidates.py": frozenset({"thread_time_ns"}),
     # Runs in the trainer's process, where no Clock is handed in; written to results.json alone.
-    "pipeline/training/ultralytics_trainer.py": frozenset({"monotonic"}),
+    "pipeline/training/diary.py": frozenset({"monotonic"}),
 }
 
 

@@ -36,6 +36,13 @@ TRAINERS = [
             reason="Ultralytics is not installed (extra `train`, AGPL-3.0)",
         ),
     ),
+    pytest.param(
+        "compact",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("torch") is None,
+            reason="torch is not installed (extra `train-compact`)",
+        ),
+    ),
 ]
 needs_mlflow = pytest.mark.skipif(
     importlib.util.find_spec("mlflow") is None, reason="MLflow is not installed (extra `registry`)"
@@ -81,6 +88,24 @@ def train(job, emit):
 
 raise SystemExit(run_child({"train": train}, sys.argv[1:]))
 """,
+    "compact": """
+import sys
+from sightloop.pipeline.training.child import run_child
+from sightloop.pipeline.training.compact_loop import Loop
+from sightloop.pipeline.training.compact_trainer import train
+
+learn = Loop._learn
+
+def starved(self, drawn, gather):
+    import torch
+
+    if self._diary.epochs and len(drawn) > 4:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    return learn(self, drawn, gather)
+
+Loop._learn = starved
+raise SystemExit(run_child({"train": train}, sys.argv[1:]))
+""",
 }
 
 
@@ -104,6 +129,7 @@ line = "plate"
 semver = "1.0.0"
 data = "plates/data.yaml"
 [train]
+trainer = "{trainer}"
 width = 0.125
 side_px = {SIDE_PX}
 epochs = {EPOCHS}
@@ -113,6 +139,7 @@ close_mosaic = 1
 validate_every = 0
 seed = 3
 device = "cpu"
+threads = 1
 [calibrate]
 frames = 4
 [calibrate.tolerances]
@@ -180,7 +207,15 @@ def test_training_out_of_memory_goes_on_with_half_the_batch_from_its_last_epoch(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     write_plate_dataset(tmp_path / "plates", {"train": 16, "val": 6}, side_px=SIDE_PX)
     (tmp_path / "output").mkdir()
-    recipe = Recipe(width=0.125, side_px=SIDE_PX, epochs=3, batch=8, nominal_batch=8, device="cpu")
+    recipe = Recipe(
+        width=0.125,
+        side_px=SIDE_PX,
+        epochs=3,
+        batch=8,
+        nominal_batch=8,
+        device="cpu",
+        threads=1,
+    )
     said: list[str] = []
     TrainerProcess(module="starved_trainer", scratch=tmp_path).train(
         TrainJob(tmp_path / "plates", tmp_path / "output", None, recipe, tmp_path / "kept"),

@@ -29,6 +29,7 @@ def _checked_pattern(text: str) -> str:
     return text
 
 
+TrainerName = Literal["ultralytics", "compact"]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -73,9 +74,12 @@ class SplitConfig(_Section):
 class TrainConfig(_Section):
     """How the detector is trained."""
 
+    trainer: TrainerName = "ultralytics"
+    """`ultralytics` (AGPL-3.0) or `compact` (permissive: torch alone)."""
     weights: str = ""
     """Checkpoint (.pt) to start from, relative to the config file; empty: random weights."""
-    architecture: str = "yolov8n"
+    architecture: str = ""
+    """Network to build where no weights are given; empty: the trainer's own choice."""
     width: Positive | None = None
     """Width multiple of the network; null: the architecture's own."""
     side_px: Side = 640
@@ -151,8 +155,9 @@ class GateConfig(_Section):
 class WeightsConfig(_Section):
     """What the manifest says of the weights."""
 
-    license: str = "AGPL-3.0"
-    """Ultralytics names its licence for models trained with it; see docs/licensing.md."""
+    license: str = ""
+    """Empty: `AGPL-3.0` with Ultralytics, which names its licence for models trained with it, else
+    `not stated`; see docs/licensing.md."""
     origin: str = ""
     """Empty: says which weights the training started from."""
 

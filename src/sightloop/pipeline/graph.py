@@ -6,14 +6,19 @@ Invariant: a graph that `check_graph` has passed names every input before it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sightloop.errors import GraphInvalidError
-from sightloop.pipeline.config import PipelineConfig, TrainConfig, is_path
+from sightloop.pipeline.config import PipelineConfig, TrainConfig, TrainerName, is_path
 from sightloop.pipeline.step import Input, Output, OutsideFile, Parameter, Step
 
 _STEPS = "sightloop.pipeline.steps"
-_TRAINER_CODE = ("sightloop.pipeline.training.ultralytics_trainer",)
+_TRAINER_CODE: Mapping[TrainerName, tuple[str, ...]] = {
+    "ultralytics": ("sightloop.pipeline.training.ultralytics_trainer",),
+    "compact": ("sightloop.pipeline.training.compact_trainer",),
+}
+_LICENSES: Mapping[TrainerName, str] = {"ultralytics": "AGPL-3.0", "compact": "not stated"}
+_ARCHITECTURES: Mapping[TrainerName, str] = {"ultralytics": "yolov8n", "compact": "compact"}
 STEP_NAMES = (
     "ingest",
     "check",
@@ -86,7 +91,7 @@ def _model_steps(config: PipelineConfig) -> tuple[Step, ...]:
             outputs=(Output("training", "folder"),),
             parameters=_train_parameters(config.train),
             files={"weights": OutsideFile(weights, "file")} if weights else {},
-            code=_TRAINER_CODE,
+            code=_TRAINER_CODE[config.train.trainer],
         ),
         Step(
             name="export",
@@ -94,7 +99,7 @@ def _model_steps(config: PipelineConfig) -> tuple[Step, ...]:
             inputs=(training,),
             outputs=(Output("model", "folder"),),
             parameters={"side_px": config.train.side_px},
-            code=_TRAINER_CODE,
+            code=_TRAINER_CODE[config.train.trainer],
         ),
         Step(
             name="evaluate",
@@ -113,7 +118,7 @@ def _model_steps(config: PipelineConfig) -> tuple[Step, ...]:
             inputs=(dataset, training, model),
             outputs=(Output("calibration", "folder"),),
             parameters={"frames": config.calibrate.frames, "score": config.evaluate.score},
-            code=_TRAINER_CODE,
+            code=_TRAINER_CODE[config.train.trainer],
         ),
     )
 
@@ -147,7 +152,7 @@ def _release_steps(config: PipelineConfig) -> tuple[Step, ...]:
                 **config.gate.model_dump(),
                 "score": config.evaluate.score,
                 "slice_column": config.evaluate.slice_column,
-                "license": config.weights.license,
+                "license": config.weights.license or _LICENSES[config.train.trainer],
                 "origin": config.weights.origin or _origin(config.train),
                 "parent": None if parent_folder else config.parent,
                 **_tolerances(config),
@@ -179,9 +184,10 @@ def _slices_file(config: PipelineConfig) -> dict[str, OutsideFile]:
 
 
 def _origin(train: TrainConfig) -> str:
+    architecture = train.architecture or _ARCHITECTURES[train.trainer]
     if train.weights:
-        return f"{train.architecture} fine-tuned from given weights"
-    return f"{train.architecture} trained from random weights"
+        return f"{architecture} fine-tuned from given weights"
+    return f"{architecture} trained from random weights"
 
 
 def _tolerances(config: PipelineConfig) -> dict[str, Parameter]:

@@ -67,6 +67,18 @@ def test_step_that_starts_a_trainer_declares_its_code() -> None:
         assert "sightloop.pipeline.training.ultralytics_trainer" in steps[name].code
 
 
+def test_trainer_decides_code_licence_and_origin() -> None:
+    config = _CONFIG.model_copy(update={"train": TrainConfig(trainer="compact")})
+    steps = _by_name(config)
+    for name in ("train", "export", "calibrate"):
+        assert steps[name].code == ("sightloop.pipeline.training.compact_trainer",)
+    assert steps["train"].parameters["trainer"] == "compact"
+    assert steps["gate"].parameters["license"] == "not stated"
+    assert steps["gate"].parameters["origin"] == "compact trained from random weights"
+    assert _by_name(_CONFIG)["gate"].parameters["license"] == "AGPL-3.0"
+    assert _by_name(_CONFIG)["gate"].parameters["origin"] == "yolov8n trained from random weights"
+
+
 def test_input_that_nothing_earlier_makes_is_refused() -> None:
     a, b = toy_step("a", reads=["b"]), toy_step("b")
     check_graph([b, a])

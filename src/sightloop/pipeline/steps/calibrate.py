@@ -21,8 +21,9 @@ from sightloop.errors import DatasetError
 from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.evaluation import LabelledFrame, prepare_for, read_frame, read_output
 from sightloop.pipeline.exported_model import read_exported
+from sightloop.pipeline.training.results import read_results
 from sightloop.pipeline.training.trainer import CHECKPOINT_NAME, Trainer
-from sightloop.pipeline.training.trainer_process import ultralytics_process
+from sightloop.pipeline.training.trainer_process import trainer_process
 from sightloop.release.calibration import Expected, FrameExpectation, expected_to_bytes
 
 FRAMES_NAME = "frames"
@@ -31,9 +32,10 @@ SPLIT: Final[Split] = "val"
 
 
 def run(context: StepContext) -> None:
-    """Calibrate with Ultralytics."""
+    """Calibrate with the trainer that trained."""
+    trainer = read_results(context.inputs["training"]).trainer
     with context.scratch() as scratch:
-        calibrate_with(context, ultralytics_process(scratch))
+        calibrate_with(context, trainer_process(trainer, scratch))
 
 
 def calibrate_with(context: StepContext, trainer: Trainer) -> None:

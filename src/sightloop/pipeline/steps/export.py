@@ -11,15 +11,16 @@ from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.exported_model import contract_of, write_contract
 from sightloop.pipeline.training.results import read_results
 from sightloop.pipeline.training.trainer import CHECKPOINT_NAME, Trainer
-from sightloop.pipeline.training.trainer_process import ultralytics_process
+from sightloop.pipeline.training.trainer_process import trainer_process
 from sightloop.release.manifest import MODEL_NAME
 from sightloop.runtime.onnx_backend import open_onnx
 
 
 def run(context: StepContext) -> None:
-    """Export with Ultralytics."""
+    """Export with the trainer that trained."""
+    trainer = read_results(context.inputs["training"]).trainer
     with context.scratch() as scratch:
-        export_with(context, ultralytics_process(scratch))
+        export_with(context, trainer_process(trainer, scratch))
 
 
 def export_with(context: StepContext, trainer: Trainer) -> None:

@@ -16,13 +16,13 @@ from sightloop.pipeline.code_version import git_commit
 from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.training.results import TrainingOrigin, write_origin
 from sightloop.pipeline.training.trainer import CHECKPOINT_NAME, Trainer, TrainJob, recipe_from
-from sightloop.pipeline.training.trainer_process import ultralytics_process
+from sightloop.pipeline.training.trainer_process import trainer_process
 
 
 def run(context: StepContext) -> None:
-    """Train with Ultralytics."""
+    """Train with the trainer that the parameter `trainer` names."""
     with context.scratch() as scratch:
-        train_with(context, ultralytics_process(scratch))
+        train_with(context, trainer_process(context.text("trainer"), scratch))
 
 
 def train_with(context: StepContext, trainer: Trainer) -> None:
@@ -45,7 +45,9 @@ def train_with(context: StepContext, trainer: Trainer) -> None:
         dataset=context.inputs["dataset"],
         output=output,
         weights=weights,
-        recipe=recipe_from(context.parameters),
+        recipe=recipe_from(
+            {name: value for name, value in context.parameters.items() if name != "trainer"}
+        ),
         kept=context.kept,
     )
     trainer.train(job, context.report)

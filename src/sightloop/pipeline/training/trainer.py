@@ -1,8 +1,9 @@
 """What a trainer is: three verbs over files, whatever framework stands behind them.
 
 Invariant: a dataset handed to a trainer is read, never written; what a verb promises to write
-is whole when the verb returns. The pipeline's steps know this protocol alone; the one adapter
-that speaks to a framework is `ultralytics_trainer.py`, in a process of its own.
+is whole when the verb returns. The pipeline's steps know this protocol alone. What speaks to a
+framework runs in a process of its own: `ultralytics_trainer.py` (AGPL-3.0) and
+`compact_trainer.py`, which needs torch alone.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Recipe:
     """Everything that decides what a training gives, besides data and starting weights.
 
     Attributes:
-        architecture: Name of a detector description of the installed framework, such as
-            `yolov8n`. Ignored when the training starts from weights: theirs counts.
+        architecture: Name of a detector description that the trainer knows, such as `yolov8n`;
+            empty: its own choice. Ignored when the training starts from weights: theirs counts.
         width: Channel multiplier in place of the architecture's own; None keeps it.
         side_px: Side of the square input.
         epochs: Passes over the training images.
@@ -61,7 +62,7 @@ class Recipe:
         time_limit_s: When given, as many epochs as fit into this time, in place of `epochs`.
     """
 
-    architecture: str = "yolov8n"
+    architecture: str = ""
     width: float | None = None
     side_px: int = 640
     epochs: int = 100

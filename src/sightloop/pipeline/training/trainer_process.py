@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from sightloop._support.files import TEMPORARY_PREFIX, write_json_atomic
 from sightloop.config.sealed_environment import trainer_environment
-from sightloop.errors import MissingExtraError, TrainerError
-from sightloop.pipeline.training import ultralytics_trainer
+from sightloop.errors import ConfigError, MissingExtraError, TrainerError
+from sightloop.pipeline.training import compact_trainer, ultralytics_trainer
 from sightloop.pipeline.training.attempts import first_batch, halved
 from sightloop.pipeline.training.out_of_memory import kernel_kills
 from sightloop.pipeline.training.trainer import NetworkContract, Progress, TrainJob
@@ -165,16 +165,26 @@ class TrainerProcess:
         return _answer_of(verb, last, process.returncode, log, starved=starved)
 
 
-def ultralytics_process(scratch: Path, *, threads: int = 0) -> TrainerProcess:
-    """The Ultralytics trainer.
+def trainer_process(name: str, scratch: Path, *, threads: int = 0) -> TrainerProcess:
+    """The trainer of this name.
+
+    Args:
+        name: `ultralytics` or `compact`, as in `train.trainer` and results.json.
+        scratch: Existing folder for the child's private folder.
+        threads: Compute threads of export and inference; 0 takes the machine's count.
 
     Raises:
-        MissingExtraError: Ultralytics is not installed.
+        ConfigError: `trainer_unknown`: no trainer of this name.
+        MissingExtraError: What it needs is not installed.
     """
-    ultralytics_trainer.check_installed()
-    return TrainerProcess(
-        module=ultralytics_trainer.__name__, scratch=scratch.resolve(), threads=threads
-    )
+    modules = {one.NAME: one for one in (ultralytics_trainer, compact_trainer)}
+    if name not in modules:
+        raise ConfigError(
+            f"train.trainer: expected one of {', '.join(modules)}, found {name!r}",
+            "trainer_unknown",
+        )
+    modules[name].check_installed()
+    return TrainerProcess(modules[name].__name__, scratch.resolve(), threads)
 
 
 def _follow(process: subprocess.Popen[str], progress: Progress | None) -> Mapping[str, object]:

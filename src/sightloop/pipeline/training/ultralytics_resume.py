@@ -11,29 +11,18 @@ Knows the framework by the attributes of the trainer it is handed; only torch is
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sightloop._support.files import write_bytes_atomic
-from sightloop.pipeline.training.attempts import STATE_NAME, seed_of_epoch
+from sightloop.pipeline.training.attempts import seed_of_epoch
 
 
-def keep_state(trainer: Any, kept: Path, *, log: Mapping[str, object]) -> None:
-    """Write what the next attempt goes on from. Call when an epoch has ended.
-
-    Args:
-        trainer: The framework's trainer.
-        kept: Existing folder.
-        log: Plain values to give back to the next attempt.
-    """
-    import torch
-
-    state = {
+def state_of(trainer: Any) -> dict[str, Any]:
+    """What the next attempt goes on from, when an epoch has ended: tensors and plain values."""
+    return {
         "epoch": trainer.epoch,
         "epochs": trainer.epochs,
         "model": trainer.model.state_dict(),
@@ -41,24 +30,7 @@ def keep_state(trainer: Any, kept: Path, *, log: Mapping[str, object]) -> None:
         "updates": trainer.ema.updates,
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
-        "log": dict(log),
     }
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_bytes_atomic(kept / STATE_NAME, buffer.getvalue())
-
-
-def read_state(kept: Path) -> dict[str, Any] | None:
-    """What was kept; None if nothing was, or nothing that can be read."""
-    import pickle  # noqa: TID251  # the name of an error; tensors and plain values alone are read
-
-    import torch
-
-    try:
-        state: dict[str, Any] = torch.load(kept / STATE_NAME, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        return None
-    return state
 
 
 def restore_state(trainer: Any, state: Mapping[str, Any], *, spent_s: float) -> None:
@@ -66,7 +38,7 @@ def restore_state(trainer: Any, state: Mapping[str, Any], *, spent_s: float) -> 
 
     Args:
         trainer: The framework's trainer, at its event `on_train_start`.
-        state: What `read_state` gave.
+        state: What `state_of` gave.
         spent_s: Seconds that the epochs before took; a time limit counts them.
     """
     trainer.model.load_state_dict(state["model"])

@@ -18,9 +18,9 @@ import math
 import os
 import shutil
 import sys
-import time
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +30,15 @@ import yaml
 
 from sightloop._support.files import write_json_atomic
 from sightloop.errors import MissingExtraError, TrainerError
+from sightloop.pipeline.training.attempts import STATE_NAME
 from sightloop.pipeline.training.child import Emit, Job, run_child
+from sightloop.pipeline.training.diary import Diary
+from sightloop.pipeline.training.torch_state import (
+    device_of,
+    has_bfloat16,
+    read_state,
+    save_state,
+)
 from sightloop.pipeline.training.trainer import (
     CHECKPOINT_NAME,
     RESULTS_NAME,
@@ -39,12 +47,12 @@ from sightloop.pipeline.training.trainer import (
 )
 from sightloop.pipeline.training.ultralytics_resume import (
     begin_epoch,
-    keep_state,
-    read_state,
     restore_state,
+    state_of,
 )
 
 NAME: Final = "ultralytics"
+DEFAULT_ARCHITECTURE: Final = "yolov8n"
 
 LICENCE_NOTICE: Final = (
     "training with Ultralytics, which is AGPL-3.0: docs/licensing.md says what that means"
@@ -79,27 +87,27 @@ def train(job: Job, emit: Emit) -> Mapping[str, object]:
     if weights:
         _check_weights(Path(weights))
     data_yaml, classes = _private_copy(Path(str(job["dataset"])), private / "data")
-    diary = _Diary(Path(str(job["kept"])), int(str(job["batch"])))
+    kept = Path(str(job["kept"]))
+    state = read_state(kept / STATE_NAME)
+    diary = Diary(int(str(job["batch"])), state["log"] if state else None)
     trainer = _trainer_for(recipe, data_yaml, private=private, weights=weights, batch=diary.batch)
-    _watch(trainer, recipe.validate_every, diary, emit)
+    _watch(trainer, recipe.validate_every, diary, kept, emit)
     trainer.add_callback("on_train_start", lambda _: _use_threads(recipe.threads))
-    trainer.add_callback("on_train_start", diary.go_on)
+    if state:
+        restore = partial(restore_state, state=state, spent_s=diary.spent_s)
+        trainer.add_callback("on_train_start", restore)
     trainer.add_callback("on_train_epoch_start", lambda one: begin_epoch(one, recipe.seed))
     trainer.train()
     if recipe.time_limit_s and not trainer.last.exists():
         trainer.save_model()  # by itself it saves the last epoch by number, not by time
     _write_checkpoint(trainer.last, output / CHECKPOINT_NAME)
     results = {
-        "epochs": diary.epochs,
-        "hyperparameters": recipe.as_dict(),
+        **diary.results(recipe),
         "starting_weights": Path(weights).name if weights else None,
         "classes": classes,
         "toolchain": _toolchain(),
-        "seconds": round(diary.seconds, 3),
         "trainer": NAME,
-        "batch": diary.batch,
         "precision": "mixed" if trainer.args.amp else "float32",
-        "resumed_after": diary.resumed_after,
     }
     write_json_atomic(output / RESULTS_NAME, results)
     return {}
@@ -152,46 +160,6 @@ def infer(job: Job, emit: Emit) -> Mapping[str, object]:
             emit(min(1.0, (start + _INFER_BATCH) / len(tensors)), "checkpoint inference")
     np.save(str(job["output"]), np.concatenate(parts).astype(np.float32), allow_pickle=False)
     return {}
-
-
-class _Diary:
-    """What a training remembers of its epochs, over all its attempts."""
-
-    def __init__(self, kept: Path, batch: int) -> None:
-        self.batch = batch
-        self.epochs: list[dict[str, object]] = []
-        self.resumed_after: list[int] = []
-        self._kept = kept
-        self._state = read_state(kept)
-        self._spent_s = 0.0
-        self._started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """How long all attempts took, what they lost apart."""
-        return self._spent_s + time.monotonic() - self._started
-
-    def go_on(self, trainer: Any) -> None:
-        """Put the trainer where the attempt before ended, if there was one."""
-        if self._state is None:
-            return
-        log = self._state["log"]
-        self.epochs = log["epochs"]
-        self._spent_s = log["seconds"]
-        self.resumed_after = [*log["resumed_after"], len(self.epochs)]
-        restore_state(trainer, self._state, spent_s=self._spent_s)
-        self._state = None
-
-    def end_epoch(self, trainer: Any, metrics: dict[str, float]) -> None:
-        """Remember an epoch, here and for the attempt after this."""
-        self.epochs.append({"epoch": trainer.epoch + 1, "metrics": metrics})
-        if not trainer.stop:
-            log = {
-                "epochs": self.epochs,
-                "seconds": self.seconds,
-                "resumed_after": self.resumed_after,
-            }
-            keep_state(trainer, self._kept, log=log)
 
 
 def _seal() -> None:
@@ -256,8 +224,8 @@ def _trainer_for(
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.nn.tasks import yaml_model_load
 
-    named = f"{recipe.architecture}.yaml"
-    device = _device(recipe)
+    named = f"{recipe.architecture or DEFAULT_ARCHITECTURE}.yaml"
+    device = device_of(recipe.device)
     trainer = DetectionTrainer(
         overrides={
             "model": weights or named,
@@ -323,24 +291,7 @@ def _overrides(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _device(recipe: Recipe) -> str:
-    import torch
-
-    if recipe.device != "auto":
-        return recipe.device
-    return "0" if torch.cuda.is_available() else "cpu"
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether a device computes in bfloat16 itself; never a CPU, where it helps little."""
-    import torch
-
-    if device == "cpu" or not torch.cuda.is_available():
-        return False
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-
-
-def _watch(trainer: Any, every: int, diary: _Diary, emit: Emit) -> None:
+def _watch(trainer: Any, every: int, diary: Diary, kept: Path, emit: Emit) -> None:
     """Collect what every epoch measured, and measure on the val split only when it is due."""
     measure = trainer.validate
     measured: dict[str, float] = {}
@@ -359,9 +310,10 @@ def _watch(trainer: Any, every: int, diary: _Diary, emit: Emit) -> None:
         rate = {"train/learning_rate": float(current.optimizer.param_groups[0]["lr"])}
         metrics = {**losses, **rate, **measured}
         done = current.epoch + 1
-        metrics["train/batch"] = float(diary.batch)
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        diary.end_epoch(current, finite)
+        diary.add(finite)
+        if not current.stop:  # after the last epoch there is nothing to go on with
+            save_state(kept / STATE_NAME, state_of(current) | {"log": diary.log()})
         total = sum(losses.values())
         emit(min(1.0, done / current.epochs), f"epoch {done}/{current.epochs}, loss {total:.2f}")
 

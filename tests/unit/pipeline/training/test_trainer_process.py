@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from sightloop.errors import MissingExtraError, TrainerError
+from sightloop.errors import ConfigError, MissingExtraError, TrainerError
 from sightloop.pipeline.training import trainer_process
 from sightloop.pipeline.training.results import read_results
 from sightloop.pipeline.training.trainer import Recipe, TrainJob
-from sightloop.pipeline.training.trainer_process import TrainerProcess, ultralytics_process
+from sightloop.pipeline.training.trainer_process import TrainerProcess
 from sightloop.testing.plate_dataset import write_plate_dataset
 
 FAKE = "sightloop.testing.fake_trainer"
@@ -195,8 +195,24 @@ def test_trainer_that_reaches_out_is_refused_and_named(
 def test_missing_framework_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError) as caught:
-        ultralytics_process(tmp_path)
+        trainer_process.trainer_process("ultralytics", tmp_path)
     assert "pip install 'sightloop[train]'" in caught.value.message
+
+
+def test_missing_torch_names_the_permissive_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError) as caught:
+        trainer_process.trainer_process("compact", tmp_path)
+    assert "pip install 'sightloop[train-compact]'" in caught.value.message
+
+
+def test_unknown_trainer_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        trainer_process.trainer_process("other", tmp_path)
+    assert caught.value.reason == "trainer_unknown"
+    assert "ultralytics, compact" in caught.value.message
 
 
 def test_the_frameworks_stay_out_of_this_process(tmp_path: Path) -> None:
@@ -204,6 +220,7 @@ def test_the_frameworks_stay_out_of_this_process(tmp_path: Path) -> None:
         "import sys\n"
         "import sightloop.pipeline.training.trainer_process\n"
         "assert 'sightloop.pipeline.training.ultralytics_trainer' in sys.modules\n"
+        "assert 'sightloop.pipeline.training.compact_trainer' in sys.modules\n"
         "assert not {'torch', 'ultralytics'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
