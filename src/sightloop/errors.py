@@ -17,6 +17,7 @@
     │   ├── SignatureInvalidError  not signed, wrongly signed, or by nobody trusted
     │   └── DowngradeError         older than what the slot has accepted
     ├── BackendError               a network and what runs it
+    │   ├── ProviderUnavailableError  what shall run networks is not there or does not start
     │   ├── ModelLoadError         the weights cannot be loaded
     │   └── ModelContractError     shapes, names or classes are not those of the manifest
     ├── ServingError               a running server
@@ -165,6 +166,12 @@ class BackendError(SightloopError):
     """A network, or what runs it, failed."""
 
     default_reason = "backend_failed"
+
+
+class ProviderUnavailableError(BackendError):
+    """What shall run networks is not installed, does not start, or does not take this one."""
+
+    default_reason = "provider_not_installed"
 
 
 class ModelLoadError(BackendError):

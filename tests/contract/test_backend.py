@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightloop.runtime.backend import ModelContract
+from sightloop.runtime.compute import Compute
 from sightloop.runtime.onnx_backend import open_onnx
 from sightloop.testing.backend_kit import BackendKit, OpenBackend
 from sightloop.testing.fake_backend import FakeBackend
@@ -26,7 +27,7 @@ class TestOnnxBackendWithTwoThreads(BackendKit):
     def open_backend(self, tmp_path: Path) -> OpenBackend:
         path = tmp_path / "model.onnx"
         build_tiny_detector(path, side_px=64)
-        return lambda: open_onnx(path, threads=2)
+        return lambda: open_onnx(path, compute=Compute(threads=2))
 
 
 class TestFakeBackend(BackendKit):

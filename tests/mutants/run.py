@@ -132,7 +132,7 @@ MUTANTS = (
     Mutant(
         name="embedded: pool at the loader's priority",
         file="serving/embedded_orders.py",
-        text="        if self._parts.threads == 1:\n            lower_priority()\n",
+        text="        if not self._parts.compute.own_threads:\n            lower_priority()\n",
         replacement="        lower_priority()\n",
         test="tests/unit/serving/test_embedded_orders.py::"
         "test_pool_of_a_network_with_several_threads_keeps_normal_priority",

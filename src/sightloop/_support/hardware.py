@@ -11,10 +11,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 def describe_hardware() -> str:
     """Processor and cores this process may use, such as `Xeon Platinum 8481C, 2 cores`."""
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+    return f"{processor_name()}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Name of the processor, or of its architecture where it has none."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")

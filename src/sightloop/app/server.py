@@ -41,6 +41,7 @@ from sightloop.errors import (
     WorkspaceError,
 )
 from sightloop.release.bundle import read_bundle
+from sightloop.runtime.compute import Compute, Provider, batch_of
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.history import HistoryStore
@@ -336,10 +337,25 @@ def _parts(
             trust_folder=str(spec.workspace.keys),
             trust_files=tuple(str(path) for path in spec.trust_files),
             latency_ratio_max=config.latency_ratio_max,
-            threads=config.threads,
+            compute=_compute(spec),
+            batch_wait_ms=config.batch_wait_ms,
             pixels_max=config.pixels_max,
             image_bytes_max=config.body_bytes_max,
         ),
+    )
+
+
+def _compute(spec: ServerSpec) -> Compute:
+    config = spec.config
+    provider = Provider(config.provider)
+    return Compute(
+        provider=provider,
+        threads=config.threads,
+        device_id=config.device_id,
+        gpu_memory_max_mib=config.gpu_memory_max_mib,
+        openvino_device=config.openvino_device,
+        engine_cache=Path(config.engine_cache or spec.workspace.engines).resolve(),
+        batch_max=batch_of(provider) if config.batch_max == "auto" else config.batch_max,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -32,6 +32,23 @@ class ServingConfig(BaseModel):
     """Worker processes of each release."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Intra-op threads of a worker."""
+    provider: Literal["cpu", "cuda", "tensorrt", "openvino"] = "cpu"
+    """What runs the networks; one that is not there is refused, never replaced by the CPU."""
+    device_id: Annotated[int, Field(ge=0)] = 0
+    """Which GPU, counted as CUDA counts."""
+    gpu_memory_max_mib: Annotated[int, Field(ge=0)] = 0
+    """GPU memory that ONNX Runtime's arena of one worker may take; 0: no bound."""
+    openvino_device: Annotated[str, Field(pattern=r"^[A-Z]+([.:][A-Z0-9.,]+)?$")] = "CPU"
+    """OpenVINO's name of its device, such as `CPU`, `GPU.0` or `AUTO:GPU,CPU`."""
+    engine_cache: str = ""
+    """Folder of compiled engines; empty: `engines` in the workspace."""
+    build_timeout_s: Positive = 1800.0
+    """How long compiling an engine may take (state BUILDING); no other limit runs meanwhile."""
+    batch_max: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """Most frames that a worker runs together, of those that wait anyway, where the release's
+    network takes several; auto: 8 on a GPU, 1 on a CPU."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long a worker waits for a batch to fill; 0: it takes what is there."""
     weights: dict[str, Positive] = {}
     """Share of the machine by model line, where all want more than there is; 1.0 if not named."""
     body_bytes_max: Annotated[int, Field(ge=1024)] = 32 << 20

@@ -27,6 +27,11 @@ class Workspace:
         return self.root / "releases"
 
     @property
+    def engines(self) -> Path:
+        """Compiled engines by device, driver and release; may be deleted at any time."""
+        return self.root / "engines"
+
+    @property
     def cache(self) -> Path:
         """Outputs of cacheable pipeline steps by content key."""
         return self.root / "cache"

@@ -42,12 +42,13 @@ from sightloop.release.bundle import Bundle, verify_bundle
 from sightloop.release.calibration import load_calibration
 from sightloop.release.signing import TrustStore
 from sightloop.release.verdict import Outcome, Verdict
-from sightloop.runtime.loaded_release import LoadedRelease, load_release
+from sightloop.runtime.compute import ON_CPU, Compute
+from sightloop.runtime.loaded_release import LoadedRelease, load_release, network_of
+from sightloop.runtime.open_network import engine_missing, open_network
 from sightloop.vision.decode import decode_image
 
 LOAD: Final = "load"
 WARM_RUNS: Final = 3
-_GREY = 114
 
 OnState = Callable[[str], None]
 
@@ -112,7 +113,7 @@ def admit(
     champion_folder: Path | None,
     accepted: AcceptedReleases,
     policy: GatePolicy = DEFAULT_POLICY,
-    threads: int = 1,
+    compute: Compute = ON_CPU,
     on_state: OnState = ignore_state,
     stopwatch: Stopwatch = SYSTEM_STOPWATCH,
 ) -> Admission:
@@ -126,8 +127,9 @@ def admit(
         champion_folder: What holds the slot now, in the store; None for a first release.
         accepted: What the slot has accepted.
         policy: Bounds.
-        threads: Threads of one inference.
-        on_state: Told VERIFYING, LOADING, WARMING, GATING as each begins.
+        compute: What runs the networks.
+        on_state: Told VERIFYING, BUILDING (where an engine is missing), LOADING, WARMING and GATING
+            as each begins.
         stopwatch: Times of the latency gate.
 
     Returns:
@@ -149,14 +151,17 @@ def admit(
     )
     if bundle is None:
         return Admission((verdict,), None, None)
-    loading, loaded = load_warm(bundle, threads=threads, on_state=on_state)
+    refused = build_engines((bundle, champion), compute=compute, on_state=on_state)
+    if refused is not None:
+        return Admission((verdict, refused), bundle, None)
+    loading, loaded = load_warm(bundle, compute=compute, on_state=on_state)
     if loaded is None:
         return Admission((verdict, loading), bundle, None)
     on_state("GATING")
     admitted = False
     try:
         trial = _Trial(bundle, loaded, accepted, policy, stopwatch)
-        judged = (verdict, loading, *_judge(trial, champion, threads=threads))
+        judged = (verdict, loading, *_judge(trial, champion, compute=compute))
         admitted = all(map(policy.admits, judged))
     finally:
         if not admitted:
@@ -169,7 +174,7 @@ def readmit(
     *,
     trust: TrustStore,
     line: str,
-    threads: int = 1,
+    compute: Compute = ON_CPU,
     on_state: OnState = ignore_state,
 ) -> Admission:
     """Load a release that the slot has proven before: verified and warmed, not gated again.
@@ -191,12 +196,40 @@ def readmit(
         return Admission((failed,), None, None)
     message = f"{line} {bundle.manifest.semver} in the store is as signed by {bundle.signer}"
     passed = Verdict(INTEGRITY, Outcome.PASS, "ok", message)
-    loading, loaded = load_warm(bundle, threads=threads, on_state=on_state)
+    refused = build_engines((bundle,), compute=compute, on_state=on_state)
+    if refused is not None:
+        return Admission((passed, refused), bundle, None)
+    loading, loaded = load_warm(bundle, compute=compute, on_state=on_state)
     return Admission((passed, loading), bundle, loaded)
 
 
+def build_engines(
+    bundles: Sequence[Bundle | None], *, compute: Compute, on_state: OnState = ignore_state
+) -> Verdict | None:
+    """Compile what the provider needs compiled, before the candidate's time counts.
+
+    Args:
+        bundles: The candidate, and the champion that it is compared with.
+        compute: What runs the networks.
+        on_state: Told BUILDING if anything is missing.
+
+    Returns:
+        A refusal by the gate `load`; None when every engine is there, or none is needed.
+    """
+    try:
+        networks = [network_of(one.folder, one.manifest, one.digest) for one in bundles if one]
+        missing = [network for network in networks if engine_missing(network, compute)]
+        if missing:
+            on_state("BUILDING")
+        for network in missing:
+            open_network(network, compute).close()
+    except BackendError as error:
+        return Verdict(LOAD, Outcome.FAIL, error.reason, error.message)
+    return None
+
+
 def load_warm(
-    bundle: Bundle, *, threads: int = 1, on_state: OnState = ignore_state
+    bundle: Bundle, *, compute: Compute = ON_CPU, on_state: OnState = ignore_state
 ) -> tuple[Verdict, LoadedRelease | None]:
     """The gate `load`: the network loads, keeps its contract, and answers a grey frame.
 
@@ -205,15 +238,13 @@ def load_warm(
     """
     on_state("LOADING")
     try:
-        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, threads=threads)
+        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, compute=compute)
     except BackendError as error:
         return Verdict(LOAD, Outcome.FAIL, error.reason, error.message), None
     on_state("WARMING")
     side = bundle.manifest.preprocess.side_px
-    grey = np.full((side, side, 3), _GREY, np.uint8)
     try:
-        for _ in range(WARM_RUNS):
-            loaded.detect(grey)
+        loaded.warm_up(runs=WARM_RUNS)
     except BackendError as error:
         loaded.close()
         return Verdict(LOAD, Outcome.FAIL, error.reason, error.message), None
@@ -237,14 +268,16 @@ class _Trial:
         return ChampionRules(self.policy.recall_loss_max, binding=not comes_back)
 
 
-def _judge(trial: _Trial, champion_bundle: Bundle | None, *, threads: int) -> tuple[Verdict, ...]:
+def _judge(
+    trial: _Trial, champion_bundle: Bundle | None, *, compute: Compute
+) -> tuple[Verdict, ...]:
     """Behaviour and, if that lets it through, latency."""
     try:
         calibration = load_calibration(trial.bundle)
     except BundleError as error:
         return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),)
     try:
-        with _champion(champion_bundle, threads=threads) as champion:
+        with _champion(champion_bundle, compute=compute) as champion:
             behaviour = check_behaviour(
                 trial.loaded,
                 calibration,
@@ -276,14 +309,14 @@ class _ChampionUnusableError(Exception):
 
 
 @contextlib.contextmanager
-def _champion(bundle: Bundle | None, *, threads: int) -> Iterator[_Champion | None]:
+def _champion(bundle: Bundle | None, *, compute: Compute) -> Iterator[_Champion | None]:
     """Load the champion for the time of the comparison."""
     if bundle is None:
         yield None
         return
     try:
         calibration = load_calibration(bundle)
-        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, threads=threads)
+        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, compute=compute)
     except (BundleError, BackendError) as error:
         raise _ChampionUnusableError(error) from error
     try:

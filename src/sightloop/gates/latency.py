@@ -1,7 +1,8 @@
 """The gate `latency`: what a frame costs on this machine, beside what it costs the champion.
 
 Both run in turn on the calling thread, frame by frame, and the thread's own CPU time is compared:
-what else the machine does disturbs neither, or both alike. Wall time is reported, never judged.
+what else the machine does disturbs neither, or both alike. Wall time is reported; it is judged in
+the place of CPU time only where a device does the work (docs/adr/0007).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightloop.errors import BackendError
 from sightloop.release.verdict import Measurement, Outcome, Verdict
+from sightloop.runtime.compute import Cost
 from sightloop.vision.detections import Detections
 
 GATE = "latency"
@@ -40,16 +42,23 @@ class Stopwatch:
     Attributes:
         cpu_ns: CPU time of the calling thread, or of the process.
         wall_ns: Time that passes.
+        judged: Which of the two is compared.
     """
 
     cpu_ns: Callable[[], int] = time.thread_time_ns
     wall_ns: Callable[[], int] = time.perf_counter_ns
+    judged: Literal["cpu", "wall"] = "cpu"
 
 
 SYSTEM_STOPWATCH: Final = Stopwatch()
 PROCESS_STOPWATCH: Final = Stopwatch(cpu_ns=time.process_time_ns)
 """For a network with threads of its own, in a process that does nothing else meanwhile: the calling
 thread sees only its share of the work, and how much that is depends on who else runs."""
+STOPWATCHES: Final = {
+    Cost.THREAD: SYSTEM_STOPWATCH,
+    Cost.PROCESS: PROCESS_STOPWATCH,
+    Cost.WALL: Stopwatch(judged="wall"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +108,10 @@ def check_latency(
     except BackendError as error:
         return Verdict(GATE, Outcome.FAIL, error.reason, error.message)
     return judge_latency(
-        timings[0], timings[1] if champion is not None else None, ratio_max=ratio_max
+        timings[0],
+        timings[1] if champion is not None else None,
+        ratio_max=ratio_max,
+        judged=stopwatch.judged,
     )
 
 
@@ -130,28 +142,37 @@ def time_in_turn(
     ]
 
 
-def judge_latency(candidate: Timings, champion: Timings | None, *, ratio_max: float) -> Verdict:
+def judge_latency(
+    candidate: Timings,
+    champion: Timings | None,
+    *,
+    ratio_max: float,
+    judged: Literal["cpu", "wall"] = "cpu",
+) -> Verdict:
     """The verdict on measured times; `champion` was timed on the same frames in turn."""
     figures: dict[str, Measurement] = {
         "runs": len(candidate.cpu_ms),
         "candidate_cpu_ms_p50": _median(candidate.cpu_ms),
         "candidate_wall_ms_p50": _median(candidate.wall_ms),
     }
+    times = candidate.cpu_ms if judged == "cpu" else candidate.wall_ms
+    unit = "CPU time" if judged == "cpu" else "time"
     if champion is None:
-        message = f"{_median(candidate.cpu_ms):.2f} ms of CPU a frame; no champion to compare with"
+        message = f"{_median(times):.2f} ms of {unit} a frame; no champion to compare with"
         return Verdict(GATE, Outcome.PASS, "ok", message, figures)
+    theirs = champion.cpu_ms if judged == "cpu" else champion.wall_ms
     # The clock may stand still during a very short run: a zero divides nothing.
     tick_ms = 1e-6
-    ratio = _median(np.maximum(candidate.cpu_ms, tick_ms) / np.maximum(champion.cpu_ms, tick_ms))
+    ratio = _median(np.maximum(times, tick_ms) / np.maximum(theirs, tick_ms))
     figures |= {
         "champion_cpu_ms_p50": _median(champion.cpu_ms),
         "champion_wall_ms_p50": _median(champion.wall_ms),
-        "cpu_ratio": ratio,
-        "cpu_ratio_max": ratio_max,
+        f"{judged}_ratio": ratio,
+        f"{judged}_ratio_max": ratio_max,
     }
     message = (
-        f"expected at most {ratio_max:g} x the champion's CPU time a frame, found {ratio:.2f} x "
-        f"({_median(candidate.cpu_ms):.2f} ms against {_median(champion.cpu_ms):.2f} ms)"
+        f"expected at most {ratio_max:g} x the champion's {unit} a frame, found {ratio:.2f} x "
+        f"({_median(times):.2f} ms against {_median(theirs):.2f} ms)"
     )
     if ratio > ratio_max:
         return Verdict(GATE, Outcome.FAIL, "too_slow", message, figures)

@@ -215,7 +215,11 @@ def contract_of_network(
         )
     return ModelContractFile(
         classes=classes,
-        input=InputContract(name=found.input_name, shape=(1, 3, shape[2], shape[2])),
+        input=InputContract(
+            name=found.input_name,
+            shape=(1, 3, shape[2], shape[2]),
+            batch="free" if found.free_batch else "fixed",
+        ),
         preprocess=Preprocess(side_px=shape[2]),
         output=_output_of(found, len(classes), layout),
     )

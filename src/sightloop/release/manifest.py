@@ -111,6 +111,9 @@ class InputContract(_Part):
     name: str
     shape: tuple[int, int, int, int]
     """(1, 3, side, side)."""
+    batch: Literal["fixed", "free"] = "fixed"
+    """`free`: the first size of input and output is free in the file, and frames that wait may be
+    run together."""
     dtype: Literal["float32"] = "float32"
     layout: Literal["NCHW"] = "NCHW"
     colour: Literal["RGB"] = "RGB"

@@ -11,12 +11,27 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ModelContract:
-    """Names and shapes of a network's one input and one output, as the file states them."""
+    """Names and shapes of a network's one input and one output, as the file states them.
+
+    Attributes:
+        input_name: Name of the input.
+        input_shape: (1, 3, S, S).
+        output_name: Name of the output.
+        output_shape: For one frame: (1, ...).
+        free_batch: Whether the first size of both is free: `run` then takes any number of frames.
+    """
 
     input_name: str
     input_shape: tuple[int, ...]
     output_name: str
     output_shape: tuple[int, ...]
+    free_batch: bool = False
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether an input of this shape may be run."""
+        if not self.free_batch:
+            return shape == self.input_shape
+        return len(shape) > 1 and shape[0] > 0 and shape[1:] == self.input_shape[1:]
 
 
 class Backend(Protocol):
@@ -30,10 +45,10 @@ class Backend(Protocol):
         """Answer one input.
 
         Args:
-            tensor: (1, 3, S, S) float32, RGB in 0..1.
+            tensor: (1, 3, S, S) float32, RGB in 0..1; (n, 3, S, S) where the batch is free.
 
         Returns:
-            The raw output, shaped as `contract.output_shape`.
+            The raw output, shaped as `contract.output_shape` with n in the place of its 1.
 
         Raises:
             BackendError: The network failed on this input.

@@ -1,12 +1,15 @@
 """ONNX Runtime as a Backend; the only file that imports onnxruntime.
 
-Invariant: with `threads=1` a session makes no thread of its own, so a network runs wholly on its
-caller's thread, at that thread's priority. Shapes are read from the file, fixed, and never
+Invariant: on the CPU with one thread a session makes no thread of its own, so a network runs wholly
+on its caller's thread, at that thread's priority. A session runs on the provider that was asked
+for, or there is none. Shapes are read from the file, fixed but for the number of frames, and never
 guessed; whether they are those of a manifest is `loaded_release.py`'s business.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,16 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _ort
 
 from sightloop.errors import BackendError, ModelLoadError
 from sightloop.runtime.backend import ModelContract
+from sightloop.runtime.compute import (
+    ON_CPU,
+    Compute,
+    FrameBatch,
+    Provider,
+    check_installed,
+    check_used,
+    not_started,
+    onnx_providers,
+)
 
 _ERRORS_ONLY = 3
 _FLOAT = "tensor(float)"
@@ -44,8 +57,13 @@ def available_providers() -> tuple[str, ...]:
     return tuple(str(name) for name in onnxruntime.get_available_providers())
 
 
+def runtime_version() -> str:
+    """Name and version of the runtime, such as `onnxruntime 1.32.0`."""
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
 class OnnxBackend:
-    """One ONNX Runtime session on the CPU. One thread at a time calls `run`."""
+    """One ONNX Runtime session. One thread at a time calls `run`."""
 
     def __init__(self, session: Any, contract: ModelContract) -> None:
         self._session = session
@@ -61,10 +79,10 @@ class OnnxBackend:
         """Answer one input.
 
         Args:
-            tensor: float32 of `contract.input_shape`, RGB in 0..1.
+            tensor: float32 that `contract` takes, RGB in 0..1.
 
         Returns:
-            float32 of `contract.output_shape`.
+            float32 of `contract.output_shape`, with as many frames as `tensor`.
 
         Raises:
             BackendError: Closed (`backend_closed`), another shape or type (`input_shape`), or
@@ -72,7 +90,7 @@ class OnnxBackend:
         """
         if self._session is None:
             raise BackendError("network: it is closed; load it again", reason="backend_closed")
-        if tensor.shape != self._contract.input_shape or tensor.dtype != np.float32:
+        if not self._contract.takes(tensor.shape) or tensor.dtype != np.float32:
             raise BackendError(
                 f"network input: expected {self._contract.input_shape} float32, "
                 f"found {tensor.shape} {tensor.dtype}",
@@ -92,38 +110,99 @@ class OnnxBackend:
         self._session = None
 
 
-def open_onnx(path: Path, *, threads: int = 1) -> OnnxBackend:
+def open_onnx(
+    path: Path,
+    *,
+    compute: Compute = ON_CPU,
+    engines: Path | None = None,
+    batch: FrameBatch | None = None,
+) -> OnnxBackend:
     """Load an ONNX file.
 
     Args:
         path: The file; weights outside of it are not looked for.
-        threads: Threads of one inference, the caller's among them.
+        compute: What runs it, and within which bounds.
+        engines: Folder of this network's compiled engines, for a provider that compiles.
+        batch: Its input, where the batch dimension is free; TensorRT must know it beforehand.
 
     Returns:
         A backend that can answer.
 
     Raises:
+        ProviderUnavailableError: The provider is not installed, does not start, or takes nothing
+            of this network.
         ModelLoadError: No such file, no ONNX, an unknown operator, no memory
             (`model_unloadable`); not one float input and one float output of fixed shapes
-            (`model_signature`).
+            but for the number of frames (`model_signature`).
     """
+    check_installed(compute, available_providers(), runtime=runtime_version())
+    if compute.provider in (Provider.CUDA, Provider.TENSORRT):
+        _find_cuda_libraries()
+    providers = onnx_providers(compute, engines=engines, batch=batch)
+    try:
+        # Left to itself ONNX Runtime goes to the CPU when a provider fails, at load and at run.
+        session = onnxruntime.InferenceSession(
+            str(path),
+            sess_options=_options(compute),
+            providers=providers,
+            enable_fallback=0,
+        )
+    except _FAILURES as error:
+        if compute.provider is not Provider.CPU and _loads_on_cpu(path):
+            raise not_started(compute, str(error), runtime=runtime_version()) from error
+        raise ModelLoadError(
+            f"model {path.name}: expected an ONNX file that ONNX Runtime "
+            f"{onnxruntime.__version__} loads: {error}; export it again"
+        ) from error
+    used, nodes = session.get_providers(), _assigned_nodes(session)
+    check_used(compute, used, nodes, runtime=runtime_version())
+    return OnnxBackend(session, _read_contract(session, path.name))
+
+
+def _options(compute: Compute) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = compute.threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _ERRORS_ONLY
     # A spinning pool takes the time slice of the other worker on the core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if compute.provider is not Provider.CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _find_cuda_libraries() -> None:
+    """Load CUDA's libraries where pip has put them; others are found by the system's loader."""
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        preload()
+
+
+def _loads_on_cpu(path: Path) -> bool:
+    """Whether the file is sound, so that its provider is to blame."""
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        onnxruntime.InferenceSession(
+            str(path), sess_options=_options(ON_CPU), providers=["CPUExecutionProvider"]
         )
-    except _FAILURES as error:
-        raise ModelLoadError(
-            f"model {path.name}: expected an ONNX file that ONNX Runtime "
-            f"{onnxruntime.__version__} loads: {error}; export it again"
-        ) from error
-    return OnnxBackend(session, _read_contract(session, path.name))
+    except _FAILURES:
+        return False
+    return True
+
+
+def _assigned_nodes(session: Any) -> Mapping[str, int] | None:
+    """Nodes of the network by provider; None where ONNX Runtime does not tell (before 1.24)."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if tell is None:
+        return None
+    try:
+        parts = tell()
+    except _FAILURES:  # not recorded: a session on the CPU
+        return None
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts[part.ep_name] += len(part.get_nodes())
+    return counts
 
 
 def _read_contract(session: Any, file_name: str) -> ModelContract:
@@ -134,20 +213,29 @@ def _read_contract(session: Any, file_name: str) -> ModelContract:
             f"{[part.name for part in inputs]} and {[part.name for part in outputs]}",
             reason="model_signature",
         )
+    free_batch = _is_free(inputs[0].shape) and _is_free(outputs[0].shape)
     return ModelContract(
         input_name=inputs[0].name,
-        input_shape=_fixed_shape(inputs[0], file_name),
+        input_shape=_shape_of_one(inputs[0], file_name, free_batch=free_batch),
         output_name=outputs[0].name,
-        output_shape=_fixed_shape(outputs[0], file_name),
+        output_shape=_shape_of_one(outputs[0], file_name, free_batch=free_batch),
+        free_batch=free_batch,
     )
 
 
-def _fixed_shape(part: Any, file_name: str) -> tuple[int, ...]:
-    sizes: list[int] = [size for size in part.shape if isinstance(size, int) and size > 0]
+def _is_free(shape: list[Any]) -> bool:
+    return bool(shape) and not isinstance(shape[0], int)
+
+
+def _shape_of_one(part: Any, file_name: str, *, free_batch: bool) -> tuple[int, ...]:
+    """The shape for one frame."""
+    shape = [1, *part.shape[1:]] if free_batch else part.shape
+    sizes: list[int] = [size for size in shape if isinstance(size, int) and size > 0]
     if part.type != _FLOAT or len(sizes) != len(part.shape):
         raise ModelLoadError(
-            f"model {file_name}: {part.name}: expected float32 of fixed sizes, found "
-            f"{part.type} {part.shape}; export with a fixed shape (dynamic=False, half=False)",
+            f"model {file_name}: {part.name}: expected float32 of fixed sizes, but for the number "
+            f"of frames in input and output, found {part.type} {part.shape}; export with a fixed "
+            "shape (dynamic=False, half=False)",
             reason="model_signature",
         )
     return tuple(sizes)

@@ -25,6 +25,7 @@ from sightloop.errors import ReleaseNotFoundError
 from sightloop.gates.chain import DEFAULT_POLICY, GatePolicy
 from sightloop.release.bundle import read_bundle
 from sightloop.release.signing import load_trust
+from sightloop.runtime.compute import Compute
 from sightloop.serving.embedded_history import EmbeddedHistory
 from sightloop.serving.embedded_orders import EmbeddedOrders, EmbeddedParts, closed_error
 from sightloop.serving.embedded_slot import FrameAnswer, HeldSlot
@@ -89,7 +90,7 @@ class Detector:
             trust=trusted,
             history=self._history,
             policy=policy,
-            threads=threads,
+            compute=Compute(threads=threads),
             clock=clock or SystemClock(),
         )
         self._orders = EmbeddedOrders(parts)

@@ -26,9 +26,10 @@ from sightloop.errors import (
 )
 from sightloop.gates.chain import Admission, GatePolicy, admit, ignore_state, readmit
 from sightloop.gates.integrity import AcceptedReleases
-from sightloop.gates.latency import PROCESS_STOPWATCH, SYSTEM_STOPWATCH
+from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import TrustStore
 from sightloop.release.verdict import Outcome, Verdict
+from sightloop.runtime.compute import Compute
 from sightloop.runtime.memory import give_memory_back
 from sightloop.serving.embedded_history import EmbeddedHistory
 from sightloop.serving.embedded_slot import Held, HeldSlot, HeldTable, exchanged, succeeded
@@ -50,7 +51,7 @@ class EmbeddedParts:
     trust: TrustStore
     history: EmbeddedHistory
     policy: GatePolicy
-    threads: int
+    compute: Compute
     clock: Clock
 
 
@@ -140,7 +141,7 @@ class EmbeddedOrders:
 
     def _run(self, future: Future[OrderOutcome], source: Path, action: Action) -> None:
         """The update's thread. Whatever happens, who waits for `future` hears of it."""
-        if self._parts.threads == 1:
+        if not self._parts.compute.own_threads:
             lower_priority()
         try:
             outcome = self._carry_out(source, action, on_state=_lower_when_loaded)
@@ -207,9 +208,9 @@ class EmbeddedOrders:
                 digests=frozenset(release.digest for release in record.accepted),
             ),
             policy=self._parts.policy,
-            threads=self._parts.threads,
+            compute=self._parts.compute,
             on_state=on_state,
-            stopwatch=SYSTEM_STOPWATCH if self._parts.threads == 1 else PROCESS_STOPWATCH,
+            stopwatch=STOPWATCHES[self._parts.compute.cost],
         )
 
     def _commit(
@@ -251,7 +252,7 @@ class EmbeddedOrders:
             self._parts.store.path_of(release.digest),
             trust=self._parts.trust,
             line=self._parts.line,
-            threads=self._parts.threads,
+            compute=self._parts.compute,
         )
         if admission.loaded is None:
             refusal = admission.verdicts[-1]

@@ -18,6 +18,9 @@ class ReleaseState(StrEnum):
     """Handed to a standby worker."""
     VERIFYING = "VERIFYING"
     """Being copied into the store and checked: digest, signature, downgrade, contract."""
+    BUILDING = "BUILDING"
+    """Its engine is being compiled for this device; the champion serves, and no clock of the
+    candidate runs but `serve.build_timeout_s`."""
     LOADING = "LOADING"
     """Its network is being loaded."""
     WARMING = "WARMING"
@@ -41,7 +44,8 @@ class ReleaseState(StrEnum):
 _S = ReleaseState
 TRANSITIONS: dict[ReleaseState, frozenset[ReleaseState]] = {
     _S.ORDERED: frozenset({_S.VERIFYING, _S.FAILED}),
-    _S.VERIFYING: frozenset({_S.LOADING, _S.FAILED}),
+    _S.VERIFYING: frozenset({_S.BUILDING, _S.LOADING, _S.FAILED}),
+    _S.BUILDING: frozenset({_S.LOADING, _S.FAILED}),
     _S.LOADING: frozenset({_S.WARMING, _S.FAILED}),
     _S.WARMING: frozenset({_S.GATING, _S.READY, _S.FAILED}),
     _S.GATING: frozenset({_S.READY, _S.FAILED}),

@@ -20,6 +20,7 @@ from sightloop.serving.dispatch import Dispatcher
 from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.order import Order
+from sightloop.serving.order_limits import carry_out_in_time, limit_of
 from sightloop.serving.records import LineHistory
 from sightloop.serving.shares import Shares
 from sightloop.serving.slot import RoutingTable, Slot, WorkerGroup, reloaded
@@ -134,10 +135,10 @@ class ServedLine:
         worker = await self.standby.take()
         source = self.parts.release_path(release.digest)
         order = self.order_for(source, gated=False)
-        limit_s = self.parts.config.candidate_timeout_s
         try:
-            result = await asyncio.wait_for(worker.carry_out(order), limit_s)
+            result = await carry_out_in_time(worker, order, self.parts.config)
         except TimeoutError:
+            limit_s = limit_of(worker.state, self.parts.config)
             worker.death_expected = True
             worker.kill()
             raise ReleaseNotReadyError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from sightloop.release.verdict import Verdict, verdict_from_dict
+from sightloop.runtime.compute import ON_CPU, Compute, Provider
 from sightloop.serving.history import ReleaseId
 
 
@@ -25,7 +27,8 @@ class Order:
         accepted_digests: Digests in the slot's history.
         highest_semver: Highest version the slot has accepted.
         latency_ratio_max: Bound of the latency gate.
-        threads: Intra-op threads.
+        compute: What runs the network, and within which bounds.
+        batch_wait_ms: How long the worker waits for a batch to fill.
         pixels_max: Largest image this worker decodes.
         image_bytes_max: Largest image file it decodes.
     """
@@ -40,13 +43,14 @@ class Order:
     accepted_digests: tuple[str, ...] = ()
     highest_semver: str | None = None
     latency_ratio_max: float = 1.5
-    threads: int = 1
+    compute: Compute = ON_CPU
+    batch_wait_ms: float = 0.0
     pixels_max: int = 50_000_000
     image_bytes_max: int = 32 << 20
 
     def to_bytes(self) -> bytes:
         """As JSON."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(asdict(self), default=str).encode()
 
 
 def order_from_bytes(data: bytes) -> Order:
@@ -54,6 +58,11 @@ def order_from_bytes(data: bytes) -> Order:
     value = json.loads(data)
     value["trust_files"] = tuple(value["trust_files"])
     value["accepted_digests"] = tuple(value["accepted_digests"])
+    compute = value["compute"]
+    cache = compute["engine_cache"]
+    compute["engine_cache"] = Path(cache) if cache is not None else None
+    compute["provider"] = Provider(compute["provider"])
+    value["compute"] = Compute(**compute)
     return Order(**value)
 
 
@@ -65,11 +74,13 @@ class OrderResult:
         release: Identity, where the bundle could be read.
         verdicts: Of every gate that ran, in order.
         admitted: Whether the worker now answers with this release.
+        batch_max: Most frames that it runs together.
     """
 
     release: ReleaseId | None
     verdicts: tuple[Verdict, ...]
     admitted: bool
+    batch_max: int = 1
 
     @property
     def refusal(self) -> Verdict | None:
@@ -84,6 +95,7 @@ class OrderResult:
             "release": self.release.as_dict() if self.release else None,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
             "admitted": self.admitted,
+            "batch_max": self.batch_max,
         }
         return json.dumps(value).encode()
 
@@ -96,4 +108,5 @@ def result_from_bytes(data: bytes) -> OrderResult:
         release=ReleaseId(**release) if release else None,
         verdicts=tuple(verdict_from_dict(verdict) for verdict in value["verdicts"]),
         admitted=value["admitted"],
+        batch_max=value["batch_max"],
     )

@@ -23,6 +23,7 @@ from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.line import ServedLine
 from sightloop.serving.order import OrderResult
+from sightloop.serving.order_limits import carry_out_in_time, limit_of
 from sightloop.serving.slot import WorkerGroup, promoted, swapped
 from sightloop.serving.workers import Worker
 from sightloop.telemetry.events import emit
@@ -181,13 +182,15 @@ class LineOrders:
 
     async def _prove(self, worker: Worker, source: Path) -> OrderResult:
         order = self._line.order_for(source, gated=True)
-        limit_s = self._parts.config.candidate_timeout_s
+        config = self._parts.config
         try:
-            return await asyncio.wait_for(worker.carry_out(order), limit_s)
+            return await carry_out_in_time(worker, order, config)
         except TimeoutError:
             state = worker.state
             worker.kill()
-            reason, message = "candidate_timed_out", f"not READY after {limit_s:g} s"
+            limit_s = limit_of(state, config)
+            goal = "built" if state is ReleaseState.BUILDING else "READY"
+            reason, message = "candidate_timed_out", f"not {goal} after {limit_s:g} s"
         except WorkerDiedError:
             state = None
             reason, message = "candidate_died", "its process ended before it was READY"

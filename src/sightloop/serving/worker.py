@@ -18,7 +18,7 @@ from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
-from sightloop.gates.latency import PROCESS_STOPWATCH, SYSTEM_STOPWATCH
+from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.runtime.loaded_release import LoadedRelease
@@ -70,7 +70,7 @@ class _Worker:
                 return
 
     def _load(self, order: Order) -> None:
-        if order.threads == 1:
+        if not order.compute.own_threads:
             lower_priority()
         try:
             admission = self._carry_out(order)
@@ -82,6 +82,7 @@ class _Worker:
             release=_identity(admission),
             verdicts=admission.verdicts,
             admitted=admission.loaded is not None,
+            batch_max=admission.loaded.batch_max if admission.loaded is not None else 1,
         )
         self._loaded = admission.loaded
         self._send(Kind.ADMITTED if result.admitted else Kind.REFUSED, result.to_bytes())
@@ -94,7 +95,7 @@ class _Worker:
                 Path(order.source),
                 trust=trust,
                 line=order.line,
-                threads=order.threads,
+                compute=order.compute,
                 on_state=self._report,
             )
         champion = order.champion_digest
@@ -108,9 +109,9 @@ class _Worker:
                 highest_semver=order.highest_semver, digests=frozenset(order.accepted_digests)
             ),
             policy=GatePolicy(latency_ratio_max=order.latency_ratio_max),
-            threads=order.threads,
+            compute=order.compute,
             on_state=self._report,
-            stopwatch=SYSTEM_STOPWATCH if order.threads == 1 else PROCESS_STOPWATCH,
+            stopwatch=STOPWATCHES[order.compute.cost],
         )
 
     def _report(self, state: str) -> None:

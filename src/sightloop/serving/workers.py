@@ -51,6 +51,8 @@ class Worker:
         pid: Process id.
         state: Lifecycle of the release it holds; None while it is a standby.
         release: Which release it holds, from ADMITTED on.
+        batch_max: Most requests that it answers by one run of its network.
+        on_state: Told the old and the new state; for whoever waits for an order.
         leases: Requests that it has not answered yet.
     """
 
@@ -64,6 +66,8 @@ class Worker:
         self.pid = pid
         self.state: ReleaseState | None = None
         self.release: ReleaseId | None = None
+        self.batch_max = 1
+        self.on_state: Callable[[ReleaseState | None, ReleaseState], None] | None = None
         self.alive = True
         self.death_expected = False
         self._connection = connection
@@ -93,7 +97,10 @@ class Worker:
 
     def enter(self, state: ReleaseState) -> None:
         """Move the lifecycle on, as the transition table allows."""
-        self.state = state if self.state is None else advance(self.state, state)
+        old = self.state
+        self.state = state if old is None else advance(old, state)
+        if self.on_state is not None:
+            self.on_state(old, state)
 
     async def carry_out(self, order: Order) -> OrderResult:
         """Give a standby its order and wait for how it ends.
@@ -107,6 +114,7 @@ class Worker:
         result = await self._result
         if result.admitted:
             self.release = result.release
+            self.batch_max = result.batch_max
             self.enter(ReleaseState.READY)
         else:
             self.enter(ReleaseState.FAILED)

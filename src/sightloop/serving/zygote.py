@@ -12,6 +12,7 @@ themselves (their sockets close too), and the zygote kills those that have not a
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -37,6 +38,8 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # float32 is float32 on a GPU too: a release serves with the digits it was proven with.
+    "NVIDIA_TF32_OVERRIDE": "0",
     # One malloc arena that keeps its pages: the serving thread reuses what the loader thread has
     # faulted in. A worker serves one release and exits, so nothing piles up.
     "MALLOC_ARENA_MAX": "1",
@@ -124,6 +127,19 @@ def _preload() -> None:
     gc.freeze()
 
 
+def open_devices(descriptors: Path = Path("/proc/self/fd")) -> list[str]:
+    """NVIDIA device files that a process holds open: CUDA after a fork of such a one is undefined.
+
+    Args:
+        descriptors: Folder of links, one a descriptor.
+    """
+    found = []
+    for link in descriptors.iterdir():
+        with contextlib.suppress(OSError):  # the folder's own descriptor is gone by now
+            found.append(os.readlink(link))
+    return sorted(name for name in found if name.startswith("/dev/nvidia"))
+
+
 def _fork_one(control: socket.socket, fds: list[int], children: set[int]) -> None:
     pid = os.fork()
     if pid == 0:
@@ -189,6 +205,11 @@ def main() -> None:
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         sys.stderr.write(f"zygote: expected 1 thread before forking, found {threads}\n")
+    if devices := open_devices():
+        sys.exit(
+            f"zygote: expected no GPU in use before forking, found {', '.join(devices)}; an "
+            "imported library opens it; serve from an environment without that library"
+        )
     try:
         _serve(control)
     except BrokenPipeError:

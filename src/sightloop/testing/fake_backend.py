@@ -35,7 +35,7 @@ class FakeBackend:
         """Answer one input; see `Backend.run`."""
         if self.closed:
             raise BackendError("network: it is closed; load it again", reason="backend_closed")
-        if tensor.shape != self._contract.input_shape or tensor.dtype != np.float32:
+        if not self._contract.takes(tensor.shape) or tensor.dtype != np.float32:
             raise BackendError(
                 f"network input: expected {self._contract.input_shape} float32, "
                 f"found {tensor.shape} {tensor.dtype}",
@@ -48,4 +48,4 @@ class FakeBackend:
         self.closed = True
 
     def _zeros(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.zeros(self._contract.output_shape, tensor.dtype)
+        return np.zeros((len(tensor), *self._contract.output_shape[1:]), tensor.dtype)

@@ -40,6 +40,7 @@ class Script:
         hang_in: State after which nothing more is heard of it, until `resume`.
         hold: While set, images are not answered.
         say_state: Further state words sent before the result (nonsense, for instance).
+        build: Whether an engine is compiled first.
     """
 
     refuse_with: str | None = None
@@ -48,6 +49,7 @@ class Script:
     resume: asyncio.Event | None = None
     hold: asyncio.Event | None = None
     say_state: Sequence[str] = ()
+    build: bool = False
 
 
 @dataclass(slots=True)
@@ -153,7 +155,10 @@ class _FarEnd:
         self._owner.orders.append(order)
         again = None if order.gated else self._owner.script_again
         script = self._script = again or self._owner.script
-        for state in (*(STATES if order.gated else STATES[:3]), *script.say_state):
+        states = STATES if order.gated else STATES[:3]
+        if script.build:
+            states = (states[0], "BUILDING", *states[1:])
+        for state in (*states, *script.say_state):
             self._send(Kind.STATE, state.encode())
             if state == script.die_in:
                 raise ConnectionResetError

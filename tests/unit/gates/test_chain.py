@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from sightloop.distribution.store import ReleaseStore
+from sightloop.errors import ProviderUnavailableError
 from sightloop.gates import chain
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
 from sightloop.gates.latency import Stopwatch
 from sightloop.release.signing import SigningKey, TrustStore, create_key, load_trust
 from sightloop.release.verdict import Outcome, Verdict
+from sightloop.runtime.compute import Compute
 from sightloop.runtime.loaded_release import LoadedRelease, load_release
+from sightloop.runtime.open_network import NetworkFile
 from sightloop.testing.tiny_detectors import build_tiny_detector, build_tiny_release
 
 STATES = ["VERIFYING", "LOADING", "WARMING", "GATING"]
@@ -197,3 +200,76 @@ def test_release_of_another_line_is_not_loaded_again(slot: _Slot) -> None:
     again = readmit(slot.build("1.0.0"), trust=slot.trust, line="bottle")
     assert again.loaded is None
     assert again.verdicts[-1].reason == "line_differs"
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A provider that compiles, with an empty cache: the digests that it compiled."""
+    built: list[str] = []
+
+    class _Opened:
+        def close(self) -> None:
+            pass
+
+    def open_engine(network: NetworkFile, compute: Compute) -> _Opened:
+        built.append(network.digest)
+        return _Opened()
+
+    monkeypatch.setattr(chain, "engine_missing", lambda network, _: network.digest not in built)
+    monkeypatch.setattr(chain, "open_network", open_engine)
+    return built
+
+
+def test_missing_engines_are_built_before_anything_is_loaded(
+    slot: _Slot, compiled: list[str]
+) -> None:
+    first = slot.offer(slot.build("1.0.0"))
+    assert slot.states == ["VERIFYING", "BUILDING", *STATES[1:]]
+    assert first.bundle is not None
+    assert compiled == [first.bundle.digest]
+    slot.offer(slot.build("1.1.0"), first.bundle.folder)
+    assert len(compiled) == 2
+
+
+def test_engine_that_is_there_is_not_built(slot: _Slot, compiled: list[str]) -> None:
+    source = slot.build("1.0.0")
+    slot.offer(source)
+    slot.offer(source)
+    assert slot.states == STATES
+    assert len(compiled) == 1
+
+
+def test_champions_engine_is_built_too_where_it_is_gone(slot: _Slot, compiled: list[str]) -> None:
+    champion = slot.offer(slot.build("1.0.0")).bundle
+    assert champion is not None
+    compiled.clear()
+    candidate = slot.offer(slot.build("1.1.0"), champion.folder).bundle
+    assert candidate is not None
+    assert compiled == [candidate.digest, champion.digest]
+
+
+def test_engine_that_cannot_be_built_refuses_the_candidate(
+    slot: _Slot, compiled: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(network: NetworkFile, compute: Compute) -> None:
+        raise ProviderUnavailableError("no", "provider_not_started")
+
+    monkeypatch.setattr(chain, "open_network", fail)
+    admission = slot.offer(slot.build("1.0.0"))
+    assert admission.loaded is None
+    assert (admission.verdicts[-1].gate, admission.verdicts[-1].reason) == (
+        "load",
+        "provider_not_started",
+    )
+    assert slot.states == ["VERIFYING", "BUILDING"]
+
+
+def test_release_that_is_loaded_again_has_its_engine_built_again(
+    slot: _Slot, compiled: list[str]
+) -> None:
+    bundle = slot.offer(slot.build("1.0.0")).bundle
+    assert bundle is not None
+    compiled.clear()
+    states: list[str] = []
+    readmit(bundle.folder, trust=slot.trust, line="plate", on_state=states.append)
+    assert states == ["VERIFYING", "BUILDING", "LOADING", "WARMING"]

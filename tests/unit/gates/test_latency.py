@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sightloop.errors import BackendError
-from sightloop.gates.latency import Stopwatch, check_latency, time_in_turn
+from sightloop.gates.latency import STOPWATCHES, Stopwatch, check_latency, time_in_turn
 from sightloop.release.verdict import Outcome
+from sightloop.runtime.compute import Cost
 from sightloop.vision.detections import Detections, no_detections
 
 FRAME = np.zeros((8, 8, 3), np.uint8)
@@ -68,6 +69,29 @@ def test_waiting_is_reported_and_not_judged() -> None:
     )
     assert verdict.passed
     assert verdict.measurements["candidate_wall_ms_p50"] == pytest.approx(110)
+
+
+def test_where_a_device_does_the_work_the_time_that_passes_is_judged() -> None:
+    machine = _Machine()
+    stopwatch = Stopwatch(lambda: machine.cpu, lambda: machine.wall, judged="wall")
+    verdict = check_latency(
+        _Detector(machine, "candidate", 1.0, waits_ms=100),
+        [FRAME],
+        champion=_Detector(machine, "champion", 1.0, waits_ms=10),
+        stopwatch=stopwatch,
+    )
+    assert (verdict.outcome, verdict.reason) == (Outcome.FAIL, "too_slow")
+    assert verdict.measurements["wall_ratio"] == pytest.approx(101 / 11)
+    assert "CPU" not in verdict.message
+
+
+def test_every_kind_of_cost_has_its_stopwatch() -> None:
+    assert set(STOPWATCHES) == set(Cost)
+    assert {cost: watch.judged for cost, watch in STOPWATCHES.items()} == {
+        Cost.THREAD: "cpu",
+        Cost.PROCESS: "cpu",
+        Cost.WALL: "wall",
+    }
 
 
 def test_both_run_in_turn_and_take_turns_at_beginning() -> None:

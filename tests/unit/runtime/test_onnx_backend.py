@@ -9,12 +9,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from sightloop.errors import BackendError, ModelLoadError
+from sightloop.errors import BackendError, ModelLoadError, ProviderUnavailableError
+from sightloop.runtime import onnx_backend
 from sightloop.runtime.backend import ModelContract
+from sightloop.runtime.compute import Compute, Provider, onnx_providers
 from sightloop.runtime.onnx_backend import open_onnx
 from sightloop.testing.tiny_detectors import build_tiny_detector
 
 _SHAPE = (1, 3, 32, 32)
+NO_SUCH_PROVIDER = pytest.mark.filterwarnings("ignore:Specified provider:UserWarning")
+"""ONNX Runtime warns of what it was built without; the tests pretend that it was not."""
 
 
 def _write(
@@ -83,11 +87,10 @@ def test_unknown_operator_cannot_be_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"input_shape": ("batch", 3, 32, 32)},
         {"input_shape": (1, 3, "height", "width")},
         {"input_type": TensorProto.FLOAT16},
     ],
-    ids=["free batch", "free side", "half precision"],
+    ids=["free side", "half precision"],
 )
 def test_input_that_is_not_fixed_float32_is_refused(
     tmp_path: Path, changes: dict[str, object]
@@ -136,7 +139,7 @@ def test_one_thread_means_no_thread_of_its_own(tmp_path: Path) -> None:
     counts: list[int] = []
 
     def load_and_run() -> None:
-        backend = open_onnx(tmp_path / "model.onnx", threads=1)
+        backend = open_onnx(tmp_path / "model.onnx", compute=Compute(threads=1))
         backend.run(np.zeros((1, 3, 160, 160), np.float32))
         counts.append(_thread_count())
 
@@ -144,3 +147,60 @@ def test_one_thread_means_no_thread_of_its_own(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert counts == [before + 1]
+
+
+def test_free_number_of_frames_is_read_from_the_file(tmp_path: Path) -> None:
+    path = _write(tmp_path / "model.onnx", node=_relu(), input_shape=("batch", 3, 32, 32))
+    backend = open_onnx(path)
+    assert backend.contract == ModelContract("in", _SHAPE, "out", _SHAPE, free_batch=True)
+    frames = np.random.default_rng(0).random((3, 3, 32, 32), np.float32)
+    assert backend.run(frames).tobytes() == frames.tobytes()
+
+
+def test_free_number_of_frames_that_the_output_does_not_have_is_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["in"], ["out"], axes=[0], keepdims=1)],
+        "g",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, ("batch", 3, 32, 32))],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, _SHAPE)],
+    )
+    path = tmp_path / "model.onnx"
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    with pytest.raises(ModelLoadError) as caught:
+        open_onnx(path)
+    assert caught.value.reason == "model_signature"
+
+
+@pytest.mark.parametrize("provider", [Provider.CUDA, Provider.TENSORRT, Provider.OPENVINO])
+def test_provider_that_is_not_there_is_refused_and_the_cpu_does_not_step_in(
+    tmp_path: Path, provider: Provider
+) -> None:
+    build_tiny_detector(tmp_path / "model.onnx")
+    name = onnx_providers(Compute(provider))[0][0]
+    if name in onnx_backend.available_providers():
+        pytest.skip(f"{name} is installed here")
+    with pytest.raises(ProviderUnavailableError) as caught:
+        open_onnx(tmp_path / "model.onnx", compute=Compute(provider))
+    assert caught.value.reason == "provider_not_installed"
+
+
+@NO_SUCH_PROVIDER
+def test_broken_file_is_not_blamed_on_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    monkeypatch.setattr(onnx_backend, "available_providers", lambda: ("CUDAExecutionProvider",))
+    with pytest.raises(ModelLoadError):
+        open_onnx(tmp_path / "model.onnx", compute=Compute(Provider.CUDA))
+
+
+@NO_SUCH_PROVIDER
+def test_provider_that_is_built_in_and_does_not_start_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_tiny_detector(tmp_path / "model.onnx")
+    monkeypatch.setattr(onnx_backend, "available_providers", lambda: ("CUDAExecutionProvider",))
+    with pytest.raises(ProviderUnavailableError) as caught:
+        open_onnx(tmp_path / "model.onnx", compute=Compute(Provider.CUDA))
+    assert caught.value.reason == "provider_not_started"

@@ -39,6 +39,14 @@ def test_every_state_that_is_not_an_end_may_fail() -> None:
     assert all(ReleaseState.FAILED in TRANSITIONS[state] for state in set(ReleaseState) - ends)
 
 
+def test_engine_is_built_after_verifying_and_before_anything_is_loaded() -> None:
+    before = {
+        state for state, following in TRANSITIONS.items() if ReleaseState.BUILDING in following
+    }
+    assert before == {ReleaseState.VERIFYING}
+    assert TRANSITIONS[ReleaseState.BUILDING] == {ReleaseState.LOADING, ReleaseState.FAILED}
+
+
 def test_a_loaded_release_never_goes_back_to_loading() -> None:
     assert all(
         TRANSITIONS[state] <= LOADED | {ReleaseState.UNLOADED, ReleaseState.FAILED}

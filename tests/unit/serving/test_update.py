@@ -91,6 +91,37 @@ def test_candidate_that_hangs_is_killed_and_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_engine_that_is_not_built_in_time_costs_the_candidate_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        config = CONFIG.model_copy(update={"build_timeout_s": 0.05})
+        async with scripted_line(tmp_path, config=config) as it:
+            await it.orders.start(it.source("1.0.0"))
+            it.workers.script = Script(build=True, hang_in="BUILDING")
+            outcome = await it.orders.update(it.source("1.1.0"))
+            assert outcome.refusal is not None
+            assert outcome.refusal.reason == "candidate_timed_out"
+            assert "not built after 0.05 s" in outcome.refusal.message
+            assert await semver_of_answer(it) == "1.0.0"
+
+    asyncio.run(main())
+
+
+def test_champion_serves_while_an_engine_is_built_and_the_order_goes_on_after(
+    tmp_path: Path,
+) -> None:
+    async def body(it: ScriptedLine) -> None:
+        built = asyncio.Event()
+        it.workers.script = Script(build=True, hang_in="BUILDING", resume=built)
+        update = asyncio.create_task(it.orders.update(it.source("1.1.0")))
+        await until(lambda: it.line.candidate and it.line.candidate.state == "BUILDING")
+        assert await semver_of_answer(it) == "1.0.0"
+        built.set()
+        assert (await update).switched
+        assert await semver_of_answer(it) == "1.1.0"
+
+    run(tmp_path, body)
+
+
 def test_readers_reach_a_candidate_only_after_it_is_ready(tmp_path: Path) -> None:
     async def body(it: ScriptedLine) -> None:
         it.workers.script = Script(hang_in="GATING")
