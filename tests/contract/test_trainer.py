@@ -11,7 +11,7 @@ import pytest
 
 from sightloop.errors import TrainerError
 from sightloop.pipeline.training.results import read_results
-from sightloop.pipeline.training.trainer import Recipe, recipe_from
+from sightloop.pipeline.training.trainer import Recipe, TrainJob, recipe_from
 from sightloop.pipeline.training.trainer_process import (
     TrainerProcess,
     trainer_process,
@@ -149,3 +149,29 @@ class TestCompact(TrainerKit):
         assert caught.value.reason == "config_invalid"
         assert f"train.{name}" in caught.value.message
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("trainer", "library"), [("ultralytics", "ultralytics"), ("compact", "torch")]
+)
+def test_time_limit_ends_a_training_with_what_it_has(
+    plates: Path, tmp_path: Path, trainer: str, library: str
+) -> None:
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    output = tmp_path / "training"
+    output.mkdir()
+    recipe = Recipe(
+        width=0.125,
+        side_px=64,
+        batch=6,
+        epochs=100_000,
+        validate_every=0,
+        device="cpu",
+        threads=1,
+        time_limit_s=3.0,
+    )
+    trainer_process(trainer, tmp_path).train(
+        TrainJob(plates, output, None, recipe), lambda _, text: None
+    )
+    assert 1 <= len(read_results(output).epochs) < 1000

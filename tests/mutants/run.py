@@ -226,6 +226,54 @@ MUTANTS = (
         test="tests/unit/pipeline/test_graph.py::"
         "test_only_the_step_with_side_effects_is_not_cacheable",
     ),
+    Mutant(
+        name="training: an epoch's chance depends on what ran before",
+        file="pipeline/training/attempts.py",
+        text="    return (seed * 1_000_003 + epoch + 1) % 2**32\n",
+        replacement="    return seed\n",
+        test="tests/unit/pipeline/training/test_attempts.py::"
+        "test_epochs_and_seeds_have_seeds_of_their_own",
+    ),
+    Mutant(
+        name="training: the batch that fitted is forgotten",
+        file="pipeline/training/attempts.py",
+        text='    write_json_atomic(kept / _BATCH_NAME, {"batch": batch // 2})\n',
+        replacement="",
+        test="tests/unit/pipeline/training/test_trainer_process.py::"
+        "test_training_without_memory_goes_on_with_half_the_batch",
+    ),
+    Mutant(
+        name="training: the ways out are open",
+        file="pipeline/training/child.py",
+        text="        refuse_network(tell_refused)\n",
+        replacement="",
+        test="tests/unit/pipeline/training/test_trainer_process.py::"
+        "test_trainer_that_reaches_out_is_refused_and_named",
+    ),
+    Mutant(
+        name="training: what failed attempts kept is lost",
+        file="pipeline/step_runner.py",
+        text="                kept=kept,\n",
+        replacement="                kept=self.workspace.runs / self.run_id / 'kept',\n",
+        test="tests/unit/pipeline/test_step_runner.py::"
+        "test_what_a_failed_step_kept_is_found_again_and_goes_with_its_success",
+    ),
+    Mutant(
+        name="compact: a box smaller than the grid is answered for by nobody",
+        file="pipeline/training/compact_loss.py",
+        text="_REACH: Final = 1.0\n",
+        replacement="_REACH: Final = 0.0\n",
+        test="tests/unit/pipeline/training/test_compact_loss.py::"
+        "test_box_smaller_than_the_grid_still_finds_a_place",
+    ),
+    Mutant(
+        name="compact: the boxes are not mirrored with the image",
+        file="pipeline/training/compact_samples.py",
+        text="boxes = np.stack([width - boxes[:, 2], ",
+        replacement="boxes = np.stack([boxes[:, 0], ",
+        test="tests/unit/pipeline/training/test_compact_samples.py::"
+        "test_mirrored_box_stays_on_its_object",
+    ),
 )
 
 

@@ -31,7 +31,11 @@ _AUTOGROUP: Final = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _OWN_CGROUPS: Final = Path("/proc/self/cgroup")
 _VERSIONS: Final = ("sightloop", "onnxruntime", "numpy", "opencv-python-headless")
-_EXTRAS: Final = {"train": "ultralytics-opencv-headless", "registry": "mlflow"}
+_EXTRAS: Final = {
+    "train": "ultralytics-opencv-headless",
+    "train-compact": "torch",
+    "registry": "mlflow",
+}
 
 _TIMEX_BYTES: Final = 512
 _TIMEX_STATUS_OFFSET: Final = 40
