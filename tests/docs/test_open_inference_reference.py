@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 
 from sightloop.protocol.model import DETECTIONS, FRAME_INPUT, IMAGE_INPUT
+from sightloop.protocol.requests import QUICK_BYTES_MAX, QUICK_VALUES_MAX
 from sightloop.protocol.tensors import Datatype
 from sightloop.serving.grpc_server import CALLS, STREAM
 from sightloop.serving.grpc_server import code_of as code_of_status
-from sightloop.serving.open_inference import EXTENSIONS, HEAD_READ_MAX_BYTES
+from sightloop.serving.open_inference import EXTENSIONS
 from sightloop.serving.open_inference_rest import build_open_inference_rest
 from sightloop.testing.markdown import code_of, rows_of, sections_of
 from sightloop.testing.scripted_line import scripted_line
@@ -61,4 +62,6 @@ def test_tensors_stand_there_with_their_datatypes() -> None:
 
 
 def test_size_from_which_the_worker_alone_reads_json_is_the_codes() -> None:
-    assert f"{HEAD_READ_MAX_BYTES >> 10} KiB" in SECTIONS["Parameters of a request"]
+    section = SECTIONS["Parameters of a request"]
+    assert f"{QUICK_BYTES_MAX >> 20} MiB" in section
+    assert f"{QUICK_VALUES_MAX} values" in section

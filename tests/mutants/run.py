@@ -55,6 +55,14 @@ MUTANTS = (
         "test_answer_names_the_release_that_computed_it_across_a_switch",
     ),
     Mutant(
+        name="named version answered by whoever serves",
+        file="serving/open_inference.py",
+        text="            digest=digest,\n        )\n        began_s",
+        replacement="            digest=None,\n        )\n        began_s",
+        test="tests/unit/serving/test_open_inference.py::"
+        "test_request_that_names_a_version_gets_that_release_or_none",
+    ),
+    Mutant(
         name="retry on another release",
         file="serving/dispatch.py",
         text="            if same is not None and same.alive:\n                return same\n",

@@ -17,6 +17,8 @@ from sightloop.protocol.tensors import Tensor, from_json, from_raw, read_datatyp
 BINARY_SIZE: Final = "binary_data_size"
 BINARY: Final = "binary_data"
 ALL_BINARY: Final = "binary_data_output"
+QUICK_BYTES_MAX: Final = 2 << 20
+QUICK_VALUES_MAX: Final = 8192
 _TENSORS_MAX: Final = 64
 _NAME_MAX: Final = 256
 _NOT_OFFERED: Final = frozenset(
@@ -58,6 +60,14 @@ class InferRequest:
 
     head: RequestHead
     inputs: tuple[Tensor, ...]
+
+
+def is_quickly_read(head: bytes | memoryview) -> bool:
+    """Whether the JSON can be read in about a millisecond: an image as base64 can, pixels cannot.
+
+    What takes its time is the number of values, and each but the first has a comma before it.
+    """
+    return len(head) <= QUICK_BYTES_MAX and bytes(head).count(b",") <= QUICK_VALUES_MAX
 
 
 def read_json(data: bytes | memoryview) -> Any:

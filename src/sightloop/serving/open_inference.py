@@ -25,7 +25,7 @@ from sightloop.errors import (
 from sightloop.protocol.envelope import AnswerParts, join_request, split_answer
 from sightloop.protocol.load_order import LoadOrder
 from sightloop.protocol.model import config_of, metadata_of
-from sightloop.protocol.requests import read_head
+from sightloop.protocol.requests import is_quickly_read, read_head
 from sightloop.protocol.settings import RequestSettings, read_settings
 from sightloop.release.manifest import Manifest, parse_semver
 from sightloop.serving.adminplane import AdminPlane
@@ -47,9 +47,6 @@ EXTENSIONS: Final = (
     "sequence",
 )
 """What the server says it offers; each is tested with the stock client."""
-HEAD_READ_MAX_BYTES: Final = 256 << 10
-"""A larger head is tensors as JSON: reading it here would stop every other request for a while,
-so the worker alone reads it, and its `timeout` and `stream` do not count."""
 ALREADY: Final = "already_champion"
 _DIGEST_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 _MANIFESTS_MAX = 64
@@ -287,7 +284,11 @@ class OpenInference:
         return newest.digest
 
     def _settings(self, head: bytes | memoryview) -> RequestSettings:
-        if len(head) > HEAD_READ_MAX_BYTES:
+        """What the request says of itself; of a head that is pixels the worker alone reads that.
+
+        Reading it here would stop every other request for a while.
+        """
+        if not is_quickly_read(head):
             return RequestSettings()
         return read_settings(read_head(head).parameters)
 

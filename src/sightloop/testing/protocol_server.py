@@ -1,4 +1,4 @@
-"""A real server with two loaded releases, and the same releases here to compare answers with."""
+"""A real server with two loaded releases, and its releases here to compare answers with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProtocolServer:
 
     Attributes:
         stranger: Bundle of 2.0.0 that nobody trusted has signed.
-        releases: What is loaded there, by semver.
+        releases: Every release of the store by semver, loaded here.
     """
 
     server: ServerProcess
@@ -72,7 +72,7 @@ def protocol_server(folder: Path) -> Iterator[ProtocolServer]:
     key = create_key(folder / "strange-keys")
     build_tiny_release(stranger, line=traffic.line, semver="2.0.0", key=key, variant=1)
     releases = {}
-    for digest in traffic.digests[:2]:
+    for digest in traffic.digests:
         bundle = read_bundle(traffic.folder_of(digest))
         loaded = load_release(bundle.folder, bundle.manifest, bundle.digest)
         releases[bundle.manifest.semver] = loaded

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightloop.errors import ProtocolError
-from sightloop.protocol.requests import read_head, read_request
+from sightloop.protocol.requests import (
+    QUICK_BYTES_MAX,
+    is_quickly_read,
+    read_head,
+    read_request,
+)
 from sightloop.protocol.tensors import Datatype
 
 NUMBERS = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1.0, 2.0]}
@@ -127,3 +132,11 @@ def test_binary_wish_is_the_outputs_own_or_the_requests() -> None:
     )
     assert head.all_binary
     assert [output.binary for output in head.outputs] == [None, False]
+
+
+def test_image_as_base64_is_read_quickly_and_pixels_are_not() -> None:
+    image = json.dumps({"inputs": [{"data": ["A" * (1 << 20)]}]}).encode()
+    pixels = json.dumps({"inputs": [{"data": [0] * 10_000}]}).encode()
+    assert is_quickly_read(memoryview(image))
+    assert not is_quickly_read(pixels)
+    assert not is_quickly_read(b" " * (QUICK_BYTES_MAX + 1))

@@ -18,7 +18,8 @@ from sightloop.errors import (
     UnsupportedError,
 )
 from sightloop.protocol.load_order import LoadOrder
-from sightloop.serving.open_inference import HEAD_READ_MAX_BYTES, OpenInference, WorkerRefusal
+from sightloop.protocol.requests import QUICK_BYTES_MAX
+from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_plane import KnownFew, plane_of
 from sightloop.testing.scripted_worker import Script, release_of
@@ -127,7 +128,7 @@ def test_malformed_request_reaches_no_worker(tmp_path: Path) -> None:
 
 def test_large_json_is_read_by_the_worker_alone(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
-        padded = head() + b" " * HEAD_READ_MAX_BYTES
+        padded = head() + b" " * QUICK_BYTES_MAX
         assert not isinstance(await plane.infer("plate", "", padded, b""), WorkerRefusal)
         broken = await plane.infer("plate", "", b"[" + padded, b"")
         assert isinstance(broken, WorkerRefusal)
@@ -143,7 +144,7 @@ def test_statistics_count_each_release_apart(tmp_path: Path) -> None:
         await update(it, "1.1.0")
         await infer(plane)
         await infer(plane, "1.0.0")
-        await plane.infer("plate", "", b"[" + b" " * HEAD_READ_MAX_BYTES, b"")
+        await plane.infer("plate", "", b"[" + b" " * QUICK_BYTES_MAX, b"")
         found = plane.statistics("", "")["model_stats"]
         assert [(s["version"], s["inference_count"]) for s in found] == [("1.1.0", 1), ("1.0.0", 4)]
         assert [s["inference_stats"]["fail"]["count"] for s in found] == [1, 0]
