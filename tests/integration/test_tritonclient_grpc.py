@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as stock
 import tritonclient.grpc.aio as stock_aio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
@@ -271,6 +273,55 @@ def test_bytes_that_are_no_message_are_the_clients_fault(served: ProtocolServer)
             error: Any = caught.value
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert ("reason", "request_malformed") in error.trailing_metadata()
+
+
+TEXTS = st.sampled_from(
+    ["", MODEL, "bolt", "image", "images", "frame", "boxes", "1.0.0", "x" * 300]
+)
+DATATYPES = st.sampled_from(["BYTES", "UINT8", "FP32", "BOOL", "FP16", "BF16", ""])
+SHAPES = st.lists(st.sampled_from([-1, 0, 1, 3, 160, 1 << 40]), max_size=4)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> bytes:
+    """A well-formed message that may ask for anything."""
+    request = service_pb2.ModelInferRequest(
+        model_name=draw(st.just(MODEL) | TEXTS), model_version=draw(st.just("") | TEXTS)
+    )
+    for _ in range(draw(st.integers(0, 2))):
+        name, datatype, shape = draw(TEXTS), draw(DATATYPES), draw(SHAPES)
+        item = request.inputs.add(name=name, datatype=datatype, shape=shape)
+        item.contents.fp32_contents.extend(draw(st.lists(st.floats(width=32), max_size=2)))
+        item.contents.int_contents.extend(draw(st.lists(st.integers(-300, 300), max_size=2)))
+        item.contents.bytes_contents.extend(draw(st.lists(st.binary(max_size=9), max_size=2)))
+    request.raw_input_contents.extend(draw(st.lists(st.binary(max_size=20), max_size=2)))
+    for name in draw(st.lists(TEXTS, max_size=2)):
+        request.outputs.add(name=name).parameters["binary_data"].string_param = draw(TEXTS)
+    for name in draw(st.lists(st.sampled_from(["timeout", "stream", "sequence_id"]), max_size=2)):
+        request.parameters[name].int64_param = draw(st.integers(-5, 5))
+        if draw(st.booleans()):
+            request.parameters[name].string_param = draw(TEXTS)
+    return bytes(request.SerializeToString())
+
+
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=messages() | st.binary(max_size=60))
+def test_no_message_is_the_servers_fault(served: ProtocolServer, data: bytes) -> None:
+    allowed = {"INVALID_ARGUMENT", "NOT_FOUND", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+    with grpc.insecure_channel(served.grpc) as channel:
+        call: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", bytes, bytes)
+        try:
+            call(data, timeout=LIMIT_S)
+        except grpc.RpcError as caught:
+            error: Any = caught
+        else:
+            return
+    assert error.code().name in allowed, error.details()
 
 
 async def use_aio(served: ProtocolServer) -> None:
