@@ -12,11 +12,10 @@ import contextlib
 import errno
 import fcntl
 import gc
-import hashlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +26,7 @@ import uvloop
 
 from sightloop._support.clock import Clock
 from sightloop._support.database import open_sqlite
-from sightloop._support.files import write_bytes_atomic
+from sightloop.app.line_parts import Spawner, Surroundings, line_parts
 from sightloop.app.open_inference import join_protocol, listen_grpc
 from sightloop.config.serving import ServingConfig
 from sightloop.config.workspace import Workspace
@@ -37,22 +36,17 @@ from sightloop.errors import (
     PortInUseError,
     RefusedAtStartError,
     ReleaseNotFoundError,
-    ServingError,
     WorkspaceError,
 )
 from sightloop.release.bundle import read_bundle
-from sightloop.runtime.compute import Compute, Provider, batch_of
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.history import HistoryStore
-from sightloop.serving.line import LineParts, ServedLine
-from sightloop.serving.order import Order
+from sightloop.serving.line import ServedLine
 from sightloop.serving.records import LineHistory
 from sightloop.serving.rest import build_rest
 from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
-from sightloop.serving.workers import Worker
-from sightloop.serving.zygote import Zygote
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
@@ -160,7 +154,7 @@ async def _serve(
 ) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     history = HistoryStore(open_sqlite(spec.workspace.serving_database))
-    spawner = _Spawner(spec)
+    spawner = Spawner(spec.environment)
     lines: dict[str, ServedLine] = {}
     grpc_server = None
     try:
@@ -169,11 +163,18 @@ async def _serve(
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
         sources = _sources(spec, history)
-        shares = Shares(len(os.sched_getaffinity(0)) + 1)  # one more is on its way to a worker
+        around = Surroundings(
+            workspace=spec.workspace,
+            config=spec.config,
+            trust_files=spec.trust_files,
+            metrics=metrics,
+            clock=clock,
+            spawner=spawner,
+            shares=Shares(len(os.sched_getaffinity(0)) + 1),  # one more is on its way to a worker
+        )
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)
-            parts = _parts(spec, name, log, metrics, clock, spawner, store, shares)
-            lines[name] = ServedLine(parts)
+            lines[name] = ServedLine(line_parts(around, name, log))
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
         data = DataPlane(lines, metrics=metrics, clock=clock)
@@ -300,96 +301,3 @@ def _serving(
         champions=champions,
         notes=tuple(note for note in notes if note),
     )
-
-
-def _parts(
-    spec: ServerSpec,
-    name: str,
-    log: LineHistory,
-    metrics: ServingMetrics,
-    clock: Clock,
-    spawner: _Spawner,
-    store: ReleaseStore,
-    shares: Shares,
-) -> LineParts:
-    config = spec.config
-    frames = spec.workspace.root / "frames"
-
-    def keep_frame(image: bytes) -> None:
-        path = frames / f"{hashlib.sha256(image).hexdigest()}.bin"
-        write_bytes_atomic(path, image)
-        emit("frame_kept", line=name, path=str(path))
-
-    return LineParts(
-        name=name,
-        config=config,
-        history=log,
-        metrics=metrics,
-        clock=clock,
-        shares=shares,
-        spawn=spawner.spawn,
-        release_path=store.path_of,
-        keep_frame=keep_frame,
-        order=Order(
-            line=name,
-            source="",
-            store=str(spec.workspace.releases),
-            trust_folder=str(spec.workspace.keys),
-            trust_files=tuple(str(path) for path in spec.trust_files),
-            latency_ratio_max=config.latency_ratio_max,
-            compute=_compute(spec),
-            batch_wait_ms=config.batch_wait_ms,
-            pixels_max=config.pixels_max,
-            image_bytes_max=config.body_bytes_max,
-        ),
-    )
-
-
-def _compute(spec: ServerSpec) -> Compute:
-    config = spec.config
-    provider = Provider(config.provider)
-    return Compute(
-        provider=provider,
-        threads=config.threads,
-        device_id=config.device_id,
-        gpu_memory_max_mib=config.gpu_memory_max_mib,
-        openvino_device=config.openvino_device,
-        engine_cache=Path(config.engine_cache or spec.workspace.engines).resolve(),
-        batch_max=batch_of(provider) if config.batch_max == "auto" else config.batch_max,
-    )
-
-
-class _Spawner:
-    """Forks workers off the zygote, and starts another zygote when that one is gone."""
-
-    def __init__(self, spec: ServerSpec) -> None:
-        self._environment = spec.environment
-        self._zygote: Zygote | None = None
-        self._lock = asyncio.Lock()
-
-    async def start(self) -> None:
-        self._zygote = await asyncio.to_thread(Zygote, environment=self._environment)
-
-    async def spawn(self, on_death: Callable[[Worker], None]) -> Worker:
-        async with self._lock:
-            pid, connection = await self._fork()
-        worker = Worker(pid, connection)
-        await worker.connect(on_death)
-        return worker
-
-    def _fork(self) -> Awaitable[tuple[int, socket.socket]]:
-        return asyncio.to_thread(self._fork_or_restart)
-
-    def _fork_or_restart(self) -> tuple[int, socket.socket]:
-        assert self._zygote is not None, "start() comes first"
-        try:
-            return self._zygote.fork_worker()
-        except ServingError:
-            emit("zygote_restarted", pid=self._zygote.pid)
-            self._zygote.close()
-            self._zygote = Zygote(environment=self._environment)
-            return self._zygote.fork_worker()
-
-    async def close(self) -> None:
-        if self._zygote is not None:
-            await asyncio.to_thread(self._zygote.close)

@@ -16,14 +16,16 @@ from sightloop.bench.overload import SECONDS as OVERLOAD_S
 from sightloop.bench.overload import bench_overload
 from sightloop.bench.soak import SECONDS as SOAK_S
 from sightloop.bench.soak import bench_soak
+from sightloop.bench.tune import bench_tune
 from sightloop.bench.update import COUNTS, LATENCY, Load, Say, bench_update
+from sightloop.config.workspace import Workspace
 from sightloop.testing.tiny_traffic import Traffic, tiny_traffic
 
 Part = Callable[[Say], dict[str, object]]
 _BUSY_FRACTION_MAX = 0.5
 
 
-NAMES = ("update", "capacity", "memory", "overload", "embedded", "soak", "all")
+NAMES = ("update", "capacity", "memory", "overload", "embedded", "soak", "tune", "all")
 SLOW_LAYERS = 6
 """Makes a tiny detector cost about as much as YOLOv8n at 320 px."""
 
@@ -37,12 +39,14 @@ class Wish:
         data: Its data.yaml.
         updates: How many, in those that update.
         seconds: How long, in those that take their time.
+        release: Workspace and bundle that `tune` is about.
     """
 
     model: Path | None = None
     data: Path | None = None
     updates: int | None = None
     seconds: float | None = None
+    release: tuple[Workspace, Path] | None = None
 
     @property
     def traffic(self) -> Callable[[Path], Traffic]:
@@ -53,7 +57,7 @@ class Wish:
 
 
 def parts(name: str, wish: Wish) -> Iterator[Part]:
-    """The parts of the measurement `name`; of all of them but the soak for `all`."""
+    """The parts of the measurement `name`; of all of them but soak and tune for `all`."""
     if name in ("update", "all"):
         yield from update_parts(wish.model, wish.data, wish.updates)
     if name in ("capacity", "all"):
@@ -66,6 +70,8 @@ def parts(name: str, wish: Wish) -> Iterator[Part]:
         yield partial(bench_overload, wish.traffic, wish.seconds or OVERLOAD_S)
     if name in ("embedded", "all"):
         yield partial(bench_embedded, wish.updates)
+    if name == "tune" and wish.release is not None:
+        yield partial(bench_tune, *wish.release)
     if name == "soak":
         yield partial(bench_soak, wish.seconds or SOAK_S)
 

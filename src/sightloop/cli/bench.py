@@ -6,9 +6,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sightloop.config.workspace import Workspace
 
 _WITHOUT_MODEL = ("embedded", "soak")
 
@@ -17,7 +20,7 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="update, capacity, memory, overload, embedded, soak, or all (not soak)."
+            help="update, capacity, memory, overload, embedded, soak, tune, or all (no soak, tune)."
         ),
     ] = "all",
     model: Annotated[
@@ -35,6 +38,12 @@ def bench(
     cores: Annotated[
         int | None, typer.Option(min=1, help="Cores that everything shares; all otherwise.")
     ] = None,
+    release: Annotated[
+        str | None, typer.Option(help="Release that tune measures: a folder or LINE@SEMVER.")
+    ] = None,
+    workspace: Annotated[Path, typer.Option(help="Where tune keeps what it found.")] = Path(
+        ".sightloop"
+    ),
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line, no progress.")] = (
         False
     ),
@@ -53,11 +62,30 @@ def bench(
             "bench_model",
         )
 
+    tuned = _tuned(name, release, workspace)
+
     def say(text: str) -> None:
         if not json_:
             print(text, file=sys.stderr, flush=True)
 
     if cores is not None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    for part in parts(name, Wish(model, data, updates, seconds)):
+    for part in parts(name, Wish(model, data, updates, seconds, tuned)):
         print(json.dumps(part(say)), flush=True)
+
+
+def _tuned(name: str, release: str | None, workspace: Path) -> tuple[Workspace, Path] | None:
+    from sightloop.app.locate import locate_release
+    from sightloop.config.workspace import open_workspace
+    from sightloop.errors import ConfigError
+
+    if (name == "tune") != (release is not None):
+        raise ConfigError(
+            "bench: expected --release with tune and with it alone, such as `sightloop bench tune "
+            "--release weld@1.0.0`",
+            "bench_release",
+        )
+    if release is None:
+        return None
+    place = open_workspace(workspace)
+    return place, locate_release(place, release)

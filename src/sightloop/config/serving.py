@@ -28,8 +28,10 @@ class ServingConfig(BaseModel):
     """Port to listen on; 0 takes a free one."""
     grpc_port: Annotated[int, Field(ge=-1, le=65535)] | None = None
     """Port of gRPC: 0 takes a free one, -1 none; not given, the one after `port`."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    """Worker processes of each release."""
+    workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    """Worker processes of each release; "auto" takes workers and threads that were measured."""
+    tune_for: Literal["latency", "throughput"] = "latency"
+    """What "auto" is to be best at."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Intra-op threads of a worker."""
     provider: Literal["cpu", "cuda", "tensorrt", "openvino"] = "cpu"

@@ -52,6 +52,11 @@ class Workspace:
         return self.root / "serving.db"
 
     @property
+    def tuning(self) -> Path:
+        """What `sightloop bench tune` has measured, by line."""
+        return self.root / "tuning.json"
+
+    @property
     def mlflow_database(self) -> Path:
         """SQLite file of the embedded MLflow store."""
         return self.root / "mlflow.db"

@@ -38,6 +38,8 @@ class LineParts:
 
     name: str
     config: ServingConfig
+    workers: int
+    """Worker processes of each release."""
     history: LineHistory
     metrics: ServingMetrics
     clock: Clock
@@ -114,7 +116,7 @@ class ServedLine:
         Raises:
             ReleaseNotReadyError, WorkerDiedError: As `load_again`; the others are retired.
         """
-        missing = self.parts.config.workers - len(workers)
+        missing = self.parts.workers - len(workers)
         loads = [self.load_again(release) for _ in range(missing)]
         results = await asyncio.gather(*loads, return_exceptions=True)
         loaded = tuple(result for result in results if isinstance(result, Worker))

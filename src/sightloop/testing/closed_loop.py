@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import statistics
 from collections import Counter
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,22 @@ from sightloop.testing.meter import serve_turns
 _CLOCK = SystemClock()
 
 
-async def _drive(connection: HttpConnection, images: list[bytes], end_s: float) -> Counter[int]:
-    statuses: Counter[int] = Counter()
+@dataclass(slots=True)
+class _Driven:
+    statuses: Counter[int] = field(default_factory=Counter)
+    latencies_ms: list[float] = field(default_factory=list)
+
+
+async def _drive(connection: HttpConnection, images: list[bytes], end_s: float) -> _Driven:
+    driven = _Driven()
     for image in cycle(images):
-        if _CLOCK.monotonic_s() >= end_s:
+        began_s = _CLOCK.monotonic_s()
+        if began_s >= end_s:
             break
         status, _ = await connection.post(image)
-        statuses[status] += 1
-    return statuses
+        driven.statuses[status] += 1
+        driven.latencies_ms.append((_CLOCK.monotonic_s() - began_s) * 1000)
+    return driven
 
 
 async def _turn(connections: list[HttpConnection], images: list[bytes], seconds: float) -> Any:
@@ -44,10 +54,11 @@ async def _turn(connections: list[HttpConnection], images: list[bytes], seconds:
         )
     )
     took_s = _CLOCK.monotonic_s() - began_s
-    statuses = sum(parts, Counter())
+    statuses = sum((part.statuses for part in parts), Counter())
     return {
         "answers": statuses[200],
         "seconds": took_s,
+        "p50_ms": statistics.median(ms for part in parts for ms in part.latencies_ms),
         "others": {str(k): v for k, v in statuses.items() if k != 200},
     }
 

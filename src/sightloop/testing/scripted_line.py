@@ -73,6 +73,7 @@ async def scripted_line(
     parts = LineParts(
         name="plate",
         config=config,
+        workers=config.workers if config.workers != "auto" else 1,
         history=LineHistory("plate", store=store, executor=executor, clock=clock),
         metrics=metrics,
         clock=clock,
