@@ -10,6 +10,7 @@ from sightloop.protocol.requests import QUICK_BYTES_MAX, QUICK_VALUES_MAX
 from sightloop.protocol.tensors import Datatype
 from sightloop.serving.grpc_server import CALLS, STREAM
 from sightloop.serving.grpc_server import code_of as code_of_status
+from sightloop.serving.in_order import AHEAD_MAX
 from sightloop.serving.open_inference import EXTENSIONS
 from sightloop.serving.open_inference_rest import build_open_inference_rest
 from sightloop.testing.markdown import code_of, rows_of, sections_of
@@ -35,6 +36,11 @@ def test_every_call_stands_there_and_no_other(tmp_path: Path) -> None:
 def test_every_grpc_call_stands_there_and_no_other() -> None:
     stated = {name for row in rows_of(SECTIONS["gRPC"]) for name in code_of(row[0])}
     assert stated == {*CALLS, STREAM}
+
+
+def test_number_of_a_streams_requests_at_work_is_the_codes() -> None:
+    assert AHEAD_MAX == 4
+    assert "up to four are at work" in SECTIONS["gRPC"]
 
 
 def test_every_status_stands_there_with_its_grpc_code() -> None:

@@ -8,6 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ import tritonclient.http.aio as stock_aio
 from tritonclient.utils import InferenceServerException
 
 from sightloop.serving.open_inference import EXTENSIONS
+from sightloop.testing.markdown import fences_of
 from sightloop.testing.protocol_server import ProtocolServer, protocol_server
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/reference/open-inference.md"
 MODEL = "plate"
 CHAMPION, PREVIOUS = "1.1.0", "1.0.0"
 
@@ -60,6 +63,17 @@ def check_detections(served: ProtocolServer, result: Any, semver: str) -> None:
     names = [release.classes[index].encode() for index in expected.classes]
     found = [n if isinstance(n, bytes) else n.encode() for n in result.as_numpy("label_names")]
     assert found == names
+
+
+def test_example_of_the_reference_runs(
+    served: ProtocolServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [fence for fence in fences_of(PAGE.read_text()) if "import tritonclient" in fence]
+    monkeypatch.chdir(served.traffic.images)
+    exec(code.replace("127.0.0.1:8080", served.address).replace("plate.jpg", "000.jpg"), {})
+    said = capsys.readouterr().out
+    assert CHAMPION in said
+    assert served.releases[CHAMPION].digest in said
 
 
 def test_health_and_readiness(client: Any) -> None:

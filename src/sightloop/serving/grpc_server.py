@@ -20,6 +20,7 @@ from sightloop.protocol.answers import FINAL, FINAL_ASKED
 from sightloop.protocol.grpc_form import answer_message, repository_parameters, request_parts
 from sightloop.protocol.grpc_messages import SERVICE, message_class, message_of, read_message
 from sightloop.protocol.load_order import read_load_order
+from sightloop.serving.in_order import InOrder
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.serving.open_inference_rest import protocol_status
 from sightloop.serving.update import OrderOutcome
@@ -203,21 +204,15 @@ class _Calls:
 
     async def stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         """One answer a request, in their order; an error is an answer too."""
-        while (data := await self._next(requests)) is not None:
-            yield await self._stream_answer(data, context)
+        answering: InOrder[bytes, Any] = InOrder(
+            lambda data: self._stream_answer(data, context), self._closing
+        )
+        async for answer in answering.of(requests):
+            yield answer
         if self._closing.done():
             await _abort(
                 context, code_of(503), "release_not_ready", "the server is stopping", later=True
             )
-
-    async def _next(self, requests: AsyncIterator[bytes]) -> bytes | None:
-        """The next request of a stream; None at its end, or when the server is to stop."""
-        read = asyncio.ensure_future(anext(requests, None))
-        await asyncio.wait((read, self._closing), return_when=asyncio.FIRST_COMPLETED)
-        if read.done():
-            return read.result()
-        read.cancel()
-        return None
 
     async def _stream_answer(self, data: bytes, context: Context) -> Any:
         answer = message_class("ModelStreamInferResponse")()
