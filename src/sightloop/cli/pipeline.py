@@ -154,6 +154,7 @@ def _print_result(line: str, result: RunResult) -> None:
     quality = "mAP50 unknown" if map50 is None else f"mAP50 {map50:.3f}"
     print(f"{line} {result.semver} {result.digest[:12]}  {quality}")
     print(f"bundle: {result.bundle}")
+    print(f"report: {result.report}")
     print(f"run {result.run_id}: {len(result.steps)} steps, {cached} from cache")
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the report as SVG text: frames over time, precision curves, boxes on samples. Pure.
+"""Pictures of the report as SVG text: frames over time, boxes on samples. Pure.
 
 Colours are named in the page's style sheet (`first`, `second`, ...), so that one place decides
 them for light and dark. Every number that a person can read here comes from the caller.
@@ -53,16 +53,6 @@ class Mark:
     at_s: float
     name: str
     kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Precision over recall of one series."""
-
-    series: str
-    name: str
-    recall: Sequence[float]
-    precision: Sequence[float]
 
 
 def latency_chart(
@@ -151,38 +141,6 @@ def _mark(mark: Mark, x_of: _Axis, height: int) -> str:
         f'<path class="mark {mark.kind}" d="M{x:.1f} {_TOP - 4}V{height - _BOTTOM}">'
         f"<title>{escape(mark.name)}</title></path>"
     )
-
-
-def precision_chart(title: str, curves: Sequence[Curve], *, side: int = 240) -> str:
-    """Precision upwards over recall to the right, both 0 to 1."""
-    inner = side - _LEFT - _RIGHT
-
-    def x_of(value: float) -> float:
-        return _LEFT + value * inner
-
-    def y_of(value: float) -> float:
-        return side - _BOTTOM - value * (side - _TOP - _BOTTOM)
-
-    parts = [f'<figure><svg class="chart" viewBox="0 0 {side} {side}" role="img">']
-    parts += [
-        f'<path class="grid" d="M{_LEFT} {y_of(value):.1f}H{side - _RIGHT}"/>'
-        f'<text class="tick" x="{_LEFT - 6}" y="{y_of(value) + 4:.1f}" '
-        f'text-anchor="end">{value:g}</text>'
-        f'<text class="tick" x="{x_of(value):.1f}" y="{side - 8}" '
-        f'text-anchor="middle">{value:g}</text>'
-        for value in (0.0, 0.5, 1.0)
-    ]
-    for curve in curves:
-        points = " ".join(
-            f"{x_of(recall):.1f},{y_of(precision):.1f}"
-            for recall, precision in zip(curve.recall, curve.precision, strict=True)
-        )
-        parts.append(
-            f'<polyline class="curve {curve.series}" points="{points}">'
-            f"<title>{escape(curve.name)}</title></polyline>"
-        )
-    parts.append(f"</svg><figcaption>{title}</figcaption></figure>")
-    return "".join(parts)
 
 
 def sample_picture(

@@ -16,16 +16,15 @@ from typing import Final
 
 from sightloop.demo.charts import (
     Band,
-    Curve,
     Dot,
     Mark,
     latency_chart,
-    precision_chart,
     sample_picture,
 )
 from sightloop.demo.outcome import Line, Outcome, ReleaseFacts, lines_of
 from sightloop.demo.quality import Quality, TestImage
 from sightloop.demo.timeline import Refusal, Timeline
+from sightloop.pipeline.pr_chart import Curve, precision_chart
 from sightloop.testing.camera import FrameRecord
 from sightloop.testing.checker import Switch
 from sightloop.testing.figures import TAIL_S

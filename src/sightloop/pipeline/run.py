@@ -23,6 +23,7 @@ from sightloop.pipeline.cache import Entry, check_outside
 from sightloop.pipeline.config import PipelineConfig, is_path
 from sightloop.pipeline.display import Display, How, SilentDisplay
 from sightloop.pipeline.engines.inline import BeforeWork, nothing_before, run_inline
+from sightloop.pipeline.evaluation_pictures import PAGE_NAME
 from sightloop.pipeline.graph import build_graph, check_graph
 from sightloop.pipeline.lock import hold_line
 from sightloop.pipeline.run_record import RunRecord, mark_interrupted
@@ -44,6 +45,7 @@ class RunResult:
         metrics: What `evaluate` measured.
         mlflow_run_id: The tracked run; None if none was tracked.
         checkpoint: The trainer's checkpoint, to start the next training from.
+        report: The evaluation as a page for people.
         steps: Name, `cached` or `ran`, and seconds of each step.
     """
 
@@ -54,6 +56,7 @@ class RunResult:
     metrics: Mapping[str, Any]
     mlflow_run_id: str | None
     checkpoint: Path
+    report: Path
     steps: tuple[tuple[str, How, float], ...]
 
     def as_dict(self) -> dict[str, object]:
@@ -66,6 +69,7 @@ class RunResult:
             "metrics": dict(self.metrics),
             "mlflow_run_id": self.mlflow_run_id,
             "checkpoint": str(self.checkpoint),
+            "report": str(self.report),
             "steps": [
                 {"name": name, "how": how, "seconds": round(seconds, 3)}
                 for name, how, seconds in self.steps
@@ -152,6 +156,7 @@ def run_pipeline(
         metrics=result["metrics"],
         mlflow_run_id=result["registry"]["run_id"],
         checkpoint=Path(result["checkpoint"]),
+        report=made["evaluate"].outputs["evaluation"] / PAGE_NAME,
         steps=tuple(watched.ends),
     )
 

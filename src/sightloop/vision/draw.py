@@ -52,11 +52,11 @@ def draw_detections(
         x1, y1, x2, y2 = (round(value) for value in detections.boxes[index].tolist())
         cv2.rectangle(picture, (x1, y1), (x2, y2), colour, thickness)
         text = f"{classes[category]} {float(detections.scores[index]):.2f}"
-        _write(picture, text, x=x1, y=y1, colour=colour, thickness=thickness)
+        write_on(picture, text, x=x1, y=y1, colour=colour, thickness=thickness)
     return picture
 
 
-def _write(
+def write_on(
     picture: NDArray[np.uint8],
     text: str,
     *,
@@ -65,9 +65,10 @@ def _write(
     colour: tuple[int, int, int],
     thickness: int,
 ) -> None:
-    """Write on a filled bar above the point, or below it at the picture's upper edge."""
+    """Write on a filled bar above the point, inside the picture: below it at the upper edge."""
     scale = 0.4 * thickness
     (wide, high), base = cv2.getTextSize(text, _FONT, scale, thickness)
+    x = max(0, min(x, picture.shape[1] - wide))
     bottom = y if y >= high + base else y + high + base
     cv2.rectangle(picture, (x, bottom - high - base), (x + wide, bottom), colour, cv2.FILLED)
     cv2.putText(picture, text, (x, bottom - base), _FONT, scale, _WHITE, thickness, cv2.LINE_AA)

@@ -1,13 +1,15 @@
 """The step `evaluate`: how good the exported file is on the test split, through `runtime/`.
 
 Reads `dataset` and `model`; writes the folder `evaluation`: metrics.json, pr_curves.json,
-detections.json (every test image with what was found) and pr_curve.png. It measures; whether the
-figures suffice is the gate's business. The slices are those of light, class, size and, with the
-file `slices`, the user's own column.
+detections.json (every test image with what was found), confusion_matrix.json, and for people
+report.html with its pictures as files. It measures; whether the figures suffice is the gate's
+business. The slices are those of light, class, size and, with the file `slices`, the user's own
+column.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -16,24 +18,22 @@ from sightloop._support.files import write_json_atomic
 from sightloop._support.hardware import describe_hardware
 from sightloop.dataset.copying import read_copy
 from sightloop.dataset.version import Split
+from sightloop.gates.quality import MATCH_IOU
 from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.evaluation import Evaluation, evaluate_items
+from sightloop.pipeline.evaluation_pictures import write_pictures
 from sightloop.pipeline.exported_model import read_exported
-from sightloop.pipeline.pr_picture import draw_pr_curves
 from sightloop.pipeline.slice_column import with_table
 from sightloop.pipeline.slice_figures import figures_of
 from sightloop.runtime.loaded_release import detections_as_json
 from sightloop.runtime.onnx_backend import open_onnx
-from sightloop.vision.detections import Detections
-from sightloop.vision.matching import match
+from sightloop.vision.mistakes import JudgedFrame, judge_frame
 from sightloop.vision.slices import Slice, make_slices
 
 SPLIT: Final[Split] = "test"
 METRICS_NAME: Final = "metrics.json"
 CURVES_NAME: Final = "pr_curves.json"
 DETECTIONS_NAME: Final = "detections.json"
-PICTURE_NAME: Final = "pr_curve.png"
-_MATCH_IOU: Final = 0.5
 
 
 def run(context: StepContext) -> None:
@@ -57,16 +57,34 @@ def run(context: StepContext) -> None:
         side_px=exported.contract.preprocess.side_px,
         score=score,
     )
-    metrics = metrics_of(evaluation, classes, score=score) | {
+    frames = judged_frames(evaluation, score=score)
+    metrics = metrics_of(evaluation, classes, frames, score=score) | {
         "per_slice_ap50": {one.name: one.ap50 for one in figures},
         "slices": {one.name: one.as_dict() for one in figures},
     }
     write_json_atomic(output / METRICS_NAME, metrics)
     write_json_atomic(output / CURVES_NAME, curves_of(evaluation, classes))
     write_json_atomic(output / DETECTIONS_NAME, _detections_of(evaluation, classes))
-    if not draw_pr_curves(output / PICTURE_NAME, evaluation.report, classes):
-        context.report(1.0, "no PR picture: matplotlib is not installed (extra `registry`)")
+    context.report(1.0, "pictures")
+    whole = write_pictures(
+        output,
+        evaluation,
+        frames,
+        figures,
+        classes=classes,
+        score=score,
+        iou=MATCH_IOU,
+        cpu_ms_p50=float(np.percentile(evaluation.cpu_ms, 50)),
+    )
+    if not whole:
+        context.report(1.0, "no PNGs: matplotlib is not installed (extra `registry`)")
     context.report(1.0, f"mAP50 {_shown(evaluation.report.map50)}")
+
+
+def judged_frames(evaluation: Evaluation, *, score: float) -> tuple[JudgedFrame, ...]:
+    """Each frame's answer at the operating threshold, held against its labels."""
+    pairs = zip(evaluation.labels, evaluation.found, strict=True)
+    return tuple(judge_frame(*pair, score=score, iou=MATCH_IOU) for pair in pairs)
 
 
 def slices_of(
@@ -83,7 +101,11 @@ def slices_of(
 
 
 def metrics_of(
-    evaluation: Evaluation, classes: tuple[str, ...], *, score: float
+    evaluation: Evaluation,
+    classes: tuple[str, ...],
+    frames: Sequence[JudgedFrame],
+    *,
+    score: float,
 ) -> dict[str, object]:
     """metrics.json: average precision, counts at the operating point `score`, CPU time a frame."""
     report = evaluation.report
@@ -96,7 +118,7 @@ def metrics_of(
         "images": len(evaluation.items),
         "labels": sum(report.label_counts),
         "split": SPLIT,
-        "operating_point": _operating_point(evaluation, score),
+        "operating_point": _operating_point(frames, score),
         "latency": {
             "hardware": describe_hardware(),
             "cpu_ms_p50": float(np.percentile(evaluation.cpu_ms, 50)),
@@ -116,31 +138,17 @@ def curves_of(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, obj
     }
 
 
-def _operating_point(evaluation: Evaluation, score: float) -> dict[str, float | int | None]:
-    matched = labels = found = 0
-    for marked, every in zip(evaluation.labels, evaluation.found, strict=True):
-        shown = _above(every, score)
-        pairs = match(
-            marked.boxes,
-            marked.classes,
-            shown.boxes,
-            shown.classes,
-            iou=_MATCH_IOU,
-            scores=shown.scores,
-        )
-        matched, labels, found = matched + len(pairs), labels + len(marked), found + len(shown)
+def _operating_point(frames: Sequence[JudgedFrame], score: float) -> dict[str, float | int | None]:
+    matched = sum(len(frame.pairs) for frame in frames)
+    labels = sum(len(frame.labels) for frame in frames)
+    found = sum(len(frame.shown) for frame in frames)
     return {
         "score": score,
-        "match_iou": _MATCH_IOU,
+        "match_iou": MATCH_IOU,
         "detections": found,
         "recall": matched / labels if labels else None,
         "precision": matched / found if found else None,
     }
-
-
-def _above(found: Detections, score: float) -> Detections:
-    kept = found.scores > score
-    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
 
 
 def _detections_of(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, object]:
