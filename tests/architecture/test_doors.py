@@ -44,7 +44,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "faster_coco_eval": ("vision/average_precision.py",),
     "prometheus_client": ("telemetry/metrics.py",),
     "supervision": ("vision/detections.py",),  # the user's own; imported when asked for
-    "matplotlib": ("pipeline/pr_picture.py",),
+    "matplotlib": ("pipeline/*_picture.py",),
     "pytest": ("testing/*.py",),
     "sqlalchemy": (
         "_support/database.py",

@@ -71,10 +71,11 @@ class TestMlflow(RegistryKit):
         )
 
     def test_stock_mlflow_shows_the_whole_run(self, store: MlflowStore, tmp_path: Path) -> None:
-        picture = tmp_path / "evaluation" / "pr_curve.png"
-        picture.parent.mkdir()
-        picture.write_bytes(b"png")
-        record = replace(record_of("a" * 64), artifacts=[(picture.parent, "evaluation")])
+        evaluation = tmp_path / "evaluation"
+        (evaluation / "worst_frames").mkdir(parents=True)
+        for name in ("pr_curve.png", "report.html", "worst_frames/01.jpg"):
+            (evaluation / name).write_bytes(b"picture")
+        record = replace(record_of("a" * 64), artifacts=[(evaluation, "evaluation")])
         run_id = MlflowTracker(store).record(record)
         run = store.client.get_run(run_id)
         assert run.info.status == "FINISHED"
@@ -87,8 +88,12 @@ class TestMlflow(RegistryKit):
         assert used.digest == "d" * 36
         assert json.loads(used.source) == {"uri": "/data/plates"}
         assert [one.path for one in store.client.list_artifacts(run_id, "evaluation")] == [
-            "evaluation/pr_curve.png"
+            "evaluation/pr_curve.png",
+            "evaluation/report.html",
+            "evaluation/worst_frames",
         ]
+        worst = store.client.list_artifacts(run_id, "evaluation/worst_frames")
+        assert [one.path for one in worst] == ["evaluation/worst_frames/01.jpg"]
 
     def test_version_carries_semver_digest_and_dataset(
         self, store: MlflowStore, releases: Releases

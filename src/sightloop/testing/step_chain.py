@@ -89,10 +89,11 @@ class StepChain:
         context = self.context(("training",), ("model",), {"side_px": SIDE_PX})
         export_with(context, self.trainer)
 
-    def evaluate(self, *, slices: Path | None = None) -> None:
+    def evaluate(self, *, slices: Path | None = None, **changes: Parameter) -> None:
         """Make `evaluation`, with the user's table of slices where one is given."""
         files = {"slices": slices} if slices else {}
-        context = self.context(("dataset", "model"), ("evaluation",), EVALUATE, files=files)
+        parameters = {**EVALUATE, **changes}
+        context = self.context(("dataset", "model"), ("evaluation",), parameters, files=files)
         evaluate.run(context)
 
     def calibrate(self, *, frames: int = 8) -> None:

@@ -212,7 +212,7 @@ def _nearest(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> float:
 
 
 def _overlaps(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    return iou_matrix(box[None], boxes)[0]
+    return iou_matrix(box[None], boxes).reshape(-1)
 
 
 def _chosen(found: Detections, mask: NDArray[np.bool_]) -> Detections:

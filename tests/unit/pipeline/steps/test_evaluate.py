@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sightloop.errors import DatasetError
+from sightloop.testing.fake_trainer import FakeTrainer
 from sightloop.testing.step_chain import StepChain
 
 
@@ -48,10 +50,34 @@ def test_detections_stand_under_the_users_image_names(evaluated: StepChain) -> N
     assert set(first) == {"class", "class_id", "score", "box"}
 
 
-def test_picture_is_drawn(evaluated: StepChain) -> None:
+def test_pictures_are_drawn(evaluated: StepChain) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra `registry`)")
-    picture = evaluated.out("evaluation") / "pr_curve.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    for name in ("pr_curve.png", "confusion_matrix.png"):
+        assert (evaluated.out("evaluation") / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_confusion_agrees_with_recall_and_precision(evaluated: StepChain) -> None:
+    matrix = _json(evaluated, "confusion_matrix.json")
+    counts = np.array(matrix["counts"])
+    point = _json(evaluated, "metrics.json")["operating_point"]
+    assert (matrix["score"], matrix["match_iou"]) == (0.25, 0.5)
+    assert np.trace(counts) / counts[:-1].sum() == point["recall"]
+    assert np.trace(counts) / counts[:, :-1].sum() == point["precision"]
+
+
+def test_worst_frames_are_drawn_and_shown_with_their_reasons(tmp_path: Path) -> None:
+    chain = StepChain(tmp_path, trainer=FakeTrainer(variant=1))
+    chain.dataset()
+    chain.train()
+    chain.export()
+    chain.evaluate(score=0.9)
+    worst = _json(chain, "worst_frames.json")
+    assert worst[0]["mistakes"][0].startswith("missed ")
+    pictures = sorted(path.name for path in (chain.out("evaluation") / "worst_frames").iterdir())
+    assert pictures == [f"{place:02d}.jpg" for place in range(1, len(worst) + 1)]
+    page = (chain.out("evaluation") / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(worst) > 0
+    assert worst[0]["image"] in page
 
 
 def test_empty_test_split_is_an_error_not_a_zero(tmp_path: Path) -> None:
