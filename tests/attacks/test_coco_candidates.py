@@ -50,7 +50,7 @@ class _Line:
             line="coco",
             champion_folder=champion.folder if champion else None,
             accepted=accepted,
-            policy=GatePolicy(latency_runs=3),  # time is judged elsewhere
+            policy=GatePolicy(latency_pairs_max=3),  # time is judged elsewhere
         )
         if admission.loaded is not None:
             admission.loaded.close()

@@ -1,7 +1,7 @@
 """The gate `behaviour`: does the loaded network find what the calibration set says is there?
 
-`measure.py` runs the candidate (and the champion) and gives an `Evidence`; `judge_behaviour` turns
-it into a verdict and runs nothing. What is expected came from the
+`replay.py` runs the candidate (and the champion) and `measure.py` makes an `Evidence` of it;
+`judge_behaviour` turns that into a verdict and runs nothing. What is expected came from the
 trainer's checkpoint and from people, never from the file that is judged, and the champion's own
 frames ask whether something it finds has been unlearnt. Overlap alone does not see a picture
 moved by 2 px, so the median signed offset of the edges is bounded too.
@@ -16,15 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sightloop.errors import BackendError, ImageError
 from sightloop.gates.evidence import Agreement, Offsets
-from sightloop.gates.measure import (
-    CalibrationSet,
-    Evidence,
-    Judged,
-    SelfEvidence,
-    measure_behaviour,
-)
+from sightloop.gates.label_evidence import COLOUR_Z_MAX
+from sightloop.gates.measure import Evidence, SelfEvidence
 from sightloop.release.manifest import Tolerances
 from sightloop.release.verdict import Measurement, Outcome, Verdict
 
@@ -35,8 +29,6 @@ LABEL_EDGES_MIN: Final = 30
 """The same against people's boxes or another network's, which scatter by some pixels."""
 CHAMPION_LABELS_MIN: Final = 10
 RECALL_LOSS_MAX: Final = 0.1
-COLOUR_Z_MAX: Final = 2.5
-"""Chance of a refusal where colour does not matter: 0.6 %."""
 _EXPLAINING_RECALL: Final = 0.5
 
 
@@ -67,35 +59,14 @@ class _Finding:
     message: str
 
 
-def check_behaviour(
-    candidate: Judged,
-    calibration: CalibrationSet,
-    *,
-    champion: Judged | None = None,
-    champion_calibration: CalibrationSet | None = None,
-    rules: ChampionRules = DEFAULT_RULES,
-) -> Verdict:
-    """Run the candidate on its calibration set, and beside the champion on the champion's.
-
-    Args:
-        candidate: Loaded and warm.
-        calibration: Image bytes and expectation of each frame.
-        champion: None where there is none; one of other classes is not compared with.
-        champion_calibration: The champion's frames; goes with `champion`.
-        rules: How the two are compared.
-    """
-    if not calibration:
-        return Verdict(
-            GATE,
-            Outcome.INCONCLUSIVE,
-            "no_frames",
-            "expected calibration frames in the release, found none; build it with --frames",
-        )
-    try:
-        evidence = measure_behaviour(candidate, calibration, champion, champion_calibration or ())
-    except (BackendError, ImageError) as error:
-        return Verdict(GATE, Outcome.FAIL, error.reason, error.message)
-    return judge_behaviour(evidence, candidate.manifest.calibration.tolerances, rules=rules)
+def no_frames() -> Verdict:
+    """The verdict on a release that brings no calibration frames."""
+    return Verdict(
+        GATE,
+        Outcome.INCONCLUSIVE,
+        "no_frames",
+        "expected calibration frames in the release, found none; build it with --frames",
+    )
 
 
 def judge_behaviour(

@@ -7,21 +7,18 @@ the caller's thread, changes nothing a reader sees, and does not switch.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sightloop.errors import BackendError, BundleError
+from sightloop.errors import BackendError, BundleError, ImageError
 from sightloop.gates.behaviour import GATE as BEHAVIOUR
 from sightloop.gates.behaviour import (
     RECALL_LOSS_MAX,
     ChampionRules,
-    check_behaviour,
+    judge_behaviour,
+    no_frames,
 )
 from sightloop.gates.integrity import GATE as INTEGRITY
 from sightloop.gates.integrity import (
@@ -30,25 +27,37 @@ from sightloop.gates.integrity import (
     check_integrity,
     judge_release,
 )
+from sightloop.gates.kept_answers import ReleaseAnswers, key_of, load_answers
 from sightloop.gates.latency import (
+    PAIRS_MAX,
     RATIO_MAX,
-    RUNS_MIN,
     SYSTEM_STOPWATCH,
+    Race,
     Stopwatch,
-    check_latency,
+    judge_latency,
 )
-from sightloop.gates.measure import CalibrationSet
+from sightloop.gates.measure import measure_behaviour
+from sightloop.gates.replay import (
+    CalibrationSet,
+    ChampionUnusableError,
+    Judged,
+    Opponent,
+    Replay,
+    calibration_of,
+    replay,
+)
 from sightloop.release.bundle import Bundle, verify_bundle
-from sightloop.release.calibration import load_calibration
 from sightloop.release.signing import TrustStore
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.runtime.compute import ON_CPU, Compute
 from sightloop.runtime.loaded_release import LoadedRelease, load_release, network_of
+from sightloop.runtime.memory import give_memory_back
 from sightloop.runtime.open_network import engine_missing, open_network
-from sightloop.vision.decode import decode_image
 
 LOAD: Final = "load"
 WARM_RUNS: Final = 3
+TRIAL_WARM_RUNS: Final = 1
+"""On the way to the gates, whose calibration frames warm up further."""
 
 OnState = Callable[[str], None]
 
@@ -59,13 +68,13 @@ class GatePolicy:
 
     Attributes:
         latency_ratio_max: Candidate's CPU time a frame, in champion's.
-        latency_runs: Frames timed.
+        latency_pairs_max: Frames timed for both where the first ones do not settle it.
         recall_loss_max: See `ChampionRules`.
         refuse_inconclusive: Whether too little evidence refuses. An ERROR always does.
     """
 
     latency_ratio_max: float = RATIO_MAX
-    latency_runs: int = RUNS_MIN
+    latency_pairs_max: int = PAIRS_MAX
     recall_loss_max: float = RECALL_LOSS_MAX
     refuse_inconclusive: bool = True
 
@@ -86,18 +95,14 @@ class Admission:
         verdicts: Of the gates that ran, in order; the last one refused if `loaded` is None.
         bundle: The verified copy; None if `integrity` refused.
         loaded: The release that may serve, warm; None if refused.
+        answers: What was computed and is worth keeping for the next trial: the admitted
+            release's, and the champion's where they were not known.
     """
 
     verdicts: tuple[Verdict, ...]
     bundle: Bundle | None
     loaded: LoadedRelease | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Champion:
-    bundle: Bundle
-    loaded: LoadedRelease
-    calibration: CalibrationSet
+    answers: tuple[ReleaseAnswers, ...] = ()
 
 
 def ignore_state(state: str) -> None:
@@ -114,6 +119,7 @@ def admit(
     accepted: AcceptedReleases,
     policy: GatePolicy = DEFAULT_POLICY,
     compute: Compute = ON_CPU,
+    answers: Path | None = None,
     on_state: OnState = ignore_state,
     stopwatch: Stopwatch = SYSTEM_STOPWATCH,
 ) -> Admission:
@@ -128,6 +134,7 @@ def admit(
         accepted: What the slot has accepted.
         policy: Bounds.
         compute: What runs the networks.
+        answers: Folder of kept answers; None: the champion answers all of its frames again.
         on_state: Told VERIFYING, BUILDING (where an engine is missing), LOADING, WARMING and GATING
             as each begins.
         stopwatch: Times of the latency gate.
@@ -154,19 +161,20 @@ def admit(
     refused = build_engines((bundle, champion), compute=compute, on_state=on_state)
     if refused is not None:
         return Admission((verdict, refused), bundle, None)
-    loading, loaded = load_warm(bundle, compute=compute, on_state=on_state)
+    loading, loaded = load_warm(bundle, compute=compute, runs=TRIAL_WARM_RUNS, on_state=on_state)
     if loaded is None:
         return Admission((verdict, loading), bundle, None)
     on_state("GATING")
     admitted = False
     try:
-        trial = _Trial(bundle, loaded, accepted, policy, stopwatch)
-        judged = (verdict, loading, *_judge(trial, champion, compute=compute))
-        admitted = all(map(policy.admits, judged))
+        trial = _Trial(bundle, loaded, accepted, policy, stopwatch, compute, answers)
+        judged, found = _judge(trial, champion)
+        admitted = all(map(policy.admits, (loading, *judged)))
     finally:
         if not admitted:
             loaded.close()
-    return Admission(judged, bundle, loaded if admitted else None)
+    kept = tuple(one for one in found if admitted or one.digest != bundle.digest)
+    return Admission((verdict, loading, *judged), bundle, loaded if admitted else None, kept)
 
 
 def readmit(
@@ -229,7 +237,11 @@ def build_engines(
 
 
 def load_warm(
-    bundle: Bundle, *, compute: Compute = ON_CPU, on_state: OnState = ignore_state
+    bundle: Bundle,
+    *,
+    compute: Compute = ON_CPU,
+    runs: int = WARM_RUNS,
+    on_state: OnState = ignore_state,
 ) -> tuple[Verdict, LoadedRelease | None]:
     """The gate `load`: the network loads, keeps its contract, and answers a grey frame.
 
@@ -244,12 +256,12 @@ def load_warm(
     on_state("WARMING")
     side = bundle.manifest.preprocess.side_px
     try:
-        loaded.warm_up(runs=WARM_RUNS)
+        loaded.warm_up(runs=runs)
     except BackendError as error:
         loaded.close()
         return Verdict(LOAD, Outcome.FAIL, error.reason, error.message), None
-    message = f"loaded; {WARM_RUNS} frames of {side} x {side} px answered"
-    return Verdict(LOAD, Outcome.PASS, "ok", message, {"warm_runs": WARM_RUNS}), loaded
+    message = f"loaded; grey frame of {side} x {side} px answered"
+    return Verdict(LOAD, Outcome.PASS, "ok", message, {"warm_runs": runs}), loaded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,6 +273,8 @@ class _Trial:
     accepted: AcceptedReleases
     policy: GatePolicy
     stopwatch: Stopwatch
+    compute: Compute
+    answers: Path | None
 
     @property
     def rules(self) -> ChampionRules:
@@ -268,61 +282,84 @@ class _Trial:
         return ChampionRules(self.policy.recall_loss_max, binding=not comes_back)
 
 
-def _judge(
-    trial: _Trial, champion_bundle: Bundle | None, *, compute: Compute
-) -> tuple[Verdict, ...]:
-    """Behaviour and, if that lets it through, latency."""
+_Found = tuple[ReleaseAnswers, ...]
+
+
+def _judge(trial: _Trial, champion: Bundle | None) -> tuple[tuple[Verdict, ...], _Found]:
+    """Behaviour and, if that lets it through, latency; and the answers that were computed."""
     try:
-        calibration = load_calibration(trial.bundle)
+        calibration = calibration_of(trial.bundle)
     except BundleError as error:
-        return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),)
+        return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),), ()
+    if not calibration:
+        return (no_frames(),), ()
+    race = Race(
+        trial.policy.latency_ratio_max,
+        trial.policy.latency_pairs_max,
+        judged=trial.stopwatch.judged,
+    )
     try:
-        with _champion(champion_bundle, compute=compute) as champion:
-            behaviour = check_behaviour(
-                trial.loaded,
-                calibration,
-                champion=champion.loaded if champion else None,
-                champion_calibration=champion.calibration if champion else None,
-                rules=trial.rules,
-            )
-            if not trial.policy.admits(behaviour):
-                return (behaviour,)
-            latency = check_latency(
-                trial.loaded,
-                _decoded(calibration, count=trial.policy.latency_runs),
-                champion=champion.loaded if champion else None,
-                ratio_max=trial.policy.latency_ratio_max,
-                runs=trial.policy.latency_runs,
-                stopwatch=trial.stopwatch,
-            )
-    except _ChampionUnusableError as error:
-        return (_champion_unusable(BEHAVIOUR, error.cause),)
-    return behaviour, latency
+        opponent = _opponent(champion, trial) if champion else None
+        runs = replay(trial.loaded, calibration, opponent, race=race, stopwatch=trial.stopwatch)
+    except ChampionUnusableError as error:
+        return (_champion_unusable(BEHAVIOUR, error.cause),), ()
+    except (BackendError, ImageError) as error:
+        return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),), ()
+    evidence = measure_behaviour(trial.bundle.manifest, calibration, opponent, runs)
+    tolerances = trial.bundle.manifest.calibration.tolerances
+    behaviour = judge_behaviour(evidence, tolerances, rules=trial.rules)
+    found = _worth_keeping(trial, calibration, champion, runs)
+    if not trial.policy.admits(behaviour):
+        return (behaviour,), found
+    return (behaviour, judge_latency(race, runs.alone, champion_runs=runs.champion_runs)), found
 
 
-class _ChampionUnusableError(Exception):
-    """Inside this file: the champion cannot be run beside the candidate."""
+def _opponent(bundle: Bundle, trial: _Trial) -> Opponent:
+    """The champion with what is known of it; loaded only when it has to run.
 
-    def __init__(self, cause: BundleError | BackendError) -> None:
-        super().__init__(cause)
-        self.cause = cause
+    Raises:
+        ChampionUnusableError: Its calibration set cannot be read.
+    """
 
+    def load() -> Judged:
+        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, compute=trial.compute)
+        return _Guest(loaded)
 
-@contextlib.contextmanager
-def _champion(bundle: Bundle | None, *, compute: Compute) -> Iterator[_Champion | None]:
-    """Load the champion for the time of the comparison."""
-    if bundle is None:
-        yield None
-        return
     try:
-        calibration = load_calibration(bundle)
-        loaded = load_release(bundle.folder, bundle.manifest, bundle.digest, compute=compute)
-    except (BundleError, BackendError) as error:
-        raise _ChampionUnusableError(error) from error
-    try:
-        yield _Champion(bundle, loaded, calibration)
-    finally:
-        loaded.close()
+        calibration = calibration_of(bundle)
+    except BundleError as error:
+        raise ChampionUnusableError(error) from error
+    key = key_of(bundle, compute=trial.compute)
+    known = load_answers(trial.answers, key) if trial.answers else {}
+    return Opponent(bundle.manifest, calibration, known, load)
+
+
+class _Guest:
+    """A release that is loaded for the time of a comparison: its pages go back when it is closed.
+
+    The C library would keep them, and a worker would hold two networks for as long as it serves.
+    """
+
+    def __init__(self, loaded: LoadedRelease) -> None:
+        self._loaded = loaded
+        self.manifest = loaded.manifest
+        self.detect = loaded.detect
+
+    def close(self) -> None:
+        self._loaded.close()
+        give_memory_back()
+
+
+def _worth_keeping(
+    trial: _Trial, calibration: CalibrationSet, champion: Bundle | None, runs: Replay
+) -> _Found:
+    ours = {frame.key: runs.candidate[frame.key] for frame in calibration}
+    bundle = trial.bundle
+    found = [ReleaseAnswers(bundle.digest, key_of(bundle, compute=trial.compute), ours)]
+    if champion is not None and runs.champion_computed:
+        key = key_of(champion, compute=trial.compute)
+        found.append(ReleaseAnswers(champion.digest, key, runs.champion))
+    return tuple(found)
 
 
 def _champion_unusable(gate: str, error: BundleError | BackendError) -> Verdict:
@@ -334,7 +371,3 @@ def _champion_unusable(gate: str, error: BundleError | BackendError) -> Verdict:
         "again from its bundle, or roll back first",
         {"cause": error.reason},
     )
-
-
-def _decoded(calibration: CalibrationSet, *, count: int) -> Sequence[NDArray[np.uint8]]:
-    return [decode_image(image) for image, _ in calibration[:count]]

@@ -24,6 +24,10 @@ SCORE_STEP: Final = 0.02
 LOCATED_MIN: Final = 3
 """So many located labels make a class worth a word in a ring."""
 LOCATED_SURE: Final = 8
+COLOUR_Z_MAX: Final = 2.5
+"""Chance of a refusal where colour does not matter: 0.6 %."""
+SETTLED_FRAMES_MIN: Final = 4
+"""Labels of one frame share its light: so many frames have to speak before the rest is spared."""
 RENAMED_FRACTION: Final = 0.75
 """So many located labels, more than this share of them under one other name, need no ring."""
 
@@ -35,10 +39,28 @@ class ColourEvidence:
     Attributes:
         better_given: Labels that score higher on the frame as it is.
         better_swapped: Labels that score higher with red and blue swapped.
+        frames: Frames with such a label.
     """
 
     better_given: int
     better_swapped: int
+    frames: int = 0
+
+    def __add__(self, other: ColourEvidence) -> ColourEvidence:
+        """Both together."""
+        return ColourEvidence(
+            self.better_given + other.better_given,
+            self.better_swapped + other.better_swapped,
+            self.frames + other.frames,
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the frames so far show the colours right as surely as a refusal shows them wrong.
+
+        A network that takes BGR gets here with the chance of that refusal's error at most.
+        """
+        return self.frames >= SETTLED_FRAMES_MIN and self.sign_test_z < -COLOUR_Z_MAX
 
     @property
     def sign_test_z(self) -> float:
@@ -61,14 +83,15 @@ def compare_colours(
         frames: Frame, detections in it, and detections in it with swapped colours; frame px.
         iou: From this overlap on a detection stands for a label of its class.
     """
-    given = swapped = 0
+    given = swapped = speaking = 0
     for frame, found, found_swapped in frames:
         gain = _label_scores(frame.labels, found_swapped, iou) - _label_scores(
             frame.labels, found, iou
         )
         given += int((gain < -SCORE_STEP).sum())
         swapped += int((gain > SCORE_STEP).sum())
-    return ColourEvidence(better_given=given, better_swapped=swapped)
+        speaking += bool((np.abs(gain) > SCORE_STEP).any())
+    return ColourEvidence(better_given=given, better_swapped=swapped, frames=speaking)
 
 
 def _label_scores(labels: Labels, found: Detections, iou: float) -> NDArray[np.float64]:

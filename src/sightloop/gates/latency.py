@@ -3,27 +3,38 @@
 Both run in turn on the calling thread, frame by frame, and the thread's own CPU time is compared:
 what else the machine does disturbs neither, or both alike. Wall time is reported; it is judged in
 the place of CPU time only where a device does the work (docs/adr/0007).
+`replay.py` makes the runs; how many pairs are enough is decided here.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import cycle, islice
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightloop.errors import BackendError
 from sightloop.release.verdict import Measurement, Outcome, Verdict
 from sightloop.runtime.compute import Cost
 from sightloop.vision.detections import Detections
 
 GATE = "latency"
 RATIO_MAX: Final = 1.5
-RUNS_MIN: Final = 20
+PAIRS_MIN: Final = 6
+"""So many pairs that all say the same are enough.
+
+Where the true ratio is the bound itself (either verdict is then right) half of all pairs fall on
+either side, and six agree with a chance of 1 in 32; off the bound they agree on the wrong side with
+the sixth power of one pair's chance to lie there."""
+PAIRS_MAX: Final = 20
+"""Pairs where the first ones disagree: then the median decides."""
+_TICK_NS: Final = 1
+"""The clock may stand still during a very short run: a zero divides nothing."""
+
+
+Judged = Literal["cpu", "wall"]
 
 
 class Detector(Protocol):
@@ -47,13 +58,15 @@ class Stopwatch:
 
     cpu_ns: Callable[[], int] = time.thread_time_ns
     wall_ns: Callable[[], int] = time.perf_counter_ns
-    judged: Literal["cpu", "wall"] = "cpu"
+    judged: Judged = "cpu"
 
 
 SYSTEM_STOPWATCH: Final = Stopwatch()
 PROCESS_STOPWATCH: Final = Stopwatch(cpu_ns=time.process_time_ns)
 """For a network with threads of its own, in a process that does nothing else meanwhile: the calling
 thread sees only its share of the work, and how much that is depends on who else runs."""
+
+
 STOPWATCHES: Final = {
     Cost.THREAD: SYSTEM_STOPWATCH,
     Cost.PROCESS: PROCESS_STOPWATCH,
@@ -73,46 +86,69 @@ class Timings:
     cpu_ms: NDArray[np.float64]
     wall_ms: NDArray[np.float64]
 
+    def of(self, judged: Judged) -> NDArray[np.float64]:
+        """The times that are compared."""
+        return self.cpu_ms if judged == "cpu" else self.wall_ms
 
-def check_latency(
-    candidate: Detector,
-    frames: Sequence[NDArray[np.uint8]],
-    *,
-    champion: Detector | None,
-    ratio_max: float = RATIO_MAX,
-    runs: int = RUNS_MIN,
-    stopwatch: Stopwatch = SYSTEM_STOPWATCH,
-) -> Verdict:
-    """Compare the candidate's cost of a frame with the champion's.
 
-    Args:
-        candidate: Warmed up.
-        frames: (H, W, 3) uint8 RGB each, decoded; used in turn until there are `runs`.
-        champion: None for a first release: then the figures are given and the verdict is PASS.
+@dataclass(slots=True)
+class Race:
+    """CPU and wall times of candidate and champion on the same frames, in turns.
+
+    Attributes:
         ratio_max: The median of candidate / champion may be at most so much.
-        runs: Frames to time.
-        stopwatch: Where the times come from.
+        pairs_max: Where the pairs disagree, so many are run.
+        judged: Which of the two times is compared.
     """
-    if not frames:
-        return Verdict(
-            GATE,
-            Outcome.INCONCLUSIVE,
-            "no_frames",
-            f"expected calibration frames to time {runs} runs on, found none; build the release "
-            "with --frames",
-        )
-    chosen = list(islice(cycle(frames), runs))
-    detectors = [candidate] if champion is None else [candidate, champion]
-    try:
-        timings = time_in_turn(detectors, chosen, stopwatch=stopwatch)
-    except BackendError as error:
-        return Verdict(GATE, Outcome.FAIL, error.reason, error.message)
-    return judge_latency(
-        timings[0],
-        timings[1] if champion is not None else None,
-        ratio_max=ratio_max,
-        judged=stopwatch.judged,
-    )
+
+    ratio_max: float = RATIO_MAX
+    pairs_max: int = PAIRS_MAX
+    judged: Judged = "cpu"
+    _candidate_ns: list[tuple[int, int]] = field(default_factory=list)
+    _champion_ns: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, *, candidate_ns: tuple[int, int], champion_ns: tuple[int, int]) -> None:
+        """One pair, each CPU time and wall time."""
+        self._candidate_ns.append(candidate_ns)
+        self._champion_ns.append(champion_ns)
+
+    @property
+    def candidate_begins(self) -> bool:
+        """Who begins changes from pair to pair."""
+        return len(self._candidate_ns) % 2 == 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another pair may change the verdict."""
+        pairs = len(self._candidate_ns)
+        if pairs < PAIRS_MIN or pairs >= self.pairs_max:
+            return pairs < self.pairs_max
+        above = self.ratios > self.ratio_max
+        return bool(above.any() and not above.all())
+
+    @property
+    def ratios(self) -> NDArray[np.float64]:
+        """(n,) judged time of the candidate in the champion's, pair by pair."""
+        mine, its = self.candidate.of(self.judged), self.champion.of(self.judged)
+        tick_ms = _TICK_NS / 1e6
+        ratios: NDArray[np.float64] = np.maximum(mine, tick_ms) / np.maximum(its, tick_ms)
+        return ratios
+
+    @property
+    def candidate(self) -> Timings:
+        """The candidate's times."""
+        return timings_of(self._candidate_ns)
+
+    @property
+    def champion(self) -> Timings:
+        """The champion's times on the same frames."""
+        return timings_of(self._champion_ns)
+
+
+def timings_of(runs_ns: Sequence[tuple[int, int]]) -> Timings:
+    """Runs of one detector, each CPU time and wall time."""
+    table = np.array(runs_ns, np.float64).reshape(-1, 2) / 1e6
+    return Timings(cpu_ms=table[:, 0], wall_ms=table[:, 1])
 
 
 def time_in_turn(
@@ -142,39 +178,42 @@ def time_in_turn(
     ]
 
 
-def judge_latency(
-    candidate: Timings,
-    champion: Timings | None,
-    *,
-    ratio_max: float,
-    judged: Literal["cpu", "wall"] = "cpu",
-) -> Verdict:
-    """The verdict on measured times; `champion` was timed on the same frames in turn."""
+def judge_latency(race: Race, alone: Timings, *, champion_runs: int = 0) -> Verdict:
+    """The verdict on measured times.
+
+    Args:
+        race: Candidate and champion in turns; empty for a first release: then the figures are
+            given and the verdict is PASS.
+        alone: All runs of the candidate.
+        champion_runs: All runs of the champion, for the record.
+    """
     figures: dict[str, Measurement] = {
-        "runs": len(candidate.cpu_ms),
+        "pairs": len(race.ratios),
+        "runs_candidate": len(alone.cpu_ms),
+        "runs_champion": champion_runs,
+        "candidate_cpu_ms_p50": _median(alone.cpu_ms),
+        "candidate_wall_ms_p50": _median(alone.wall_ms),
+    }
+    unit = "CPU time" if race.judged == "cpu" else "time"
+    if not len(race.ratios):
+        message = f"{_median(alone.of(race.judged)):.2f} ms of {unit} a frame; no champion to compare with"
+        return Verdict(GATE, Outcome.PASS, "ok", message, figures)
+    candidate, champion = race.candidate, race.champion
+    ratio = _median(race.ratios)
+    figures |= {
         "candidate_cpu_ms_p50": _median(candidate.cpu_ms),
         "candidate_wall_ms_p50": _median(candidate.wall_ms),
-    }
-    times = candidate.cpu_ms if judged == "cpu" else candidate.wall_ms
-    unit = "CPU time" if judged == "cpu" else "time"
-    if champion is None:
-        message = f"{_median(times):.2f} ms of {unit} a frame; no champion to compare with"
-        return Verdict(GATE, Outcome.PASS, "ok", message, figures)
-    theirs = champion.cpu_ms if judged == "cpu" else champion.wall_ms
-    # The clock may stand still during a very short run: a zero divides nothing.
-    tick_ms = 1e-6
-    ratio = _median(np.maximum(times, tick_ms) / np.maximum(theirs, tick_ms))
-    figures |= {
         "champion_cpu_ms_p50": _median(champion.cpu_ms),
         "champion_wall_ms_p50": _median(champion.wall_ms),
-        f"{judged}_ratio": ratio,
-        f"{judged}_ratio_max": ratio_max,
+        f"{race.judged}_ratio": ratio,
+        f"{race.judged}_ratio_max": race.ratio_max,
     }
     message = (
-        f"expected at most {ratio_max:g} x the champion's {unit} a frame, found {ratio:.2f} x "
-        f"({_median(times):.2f} ms against {_median(theirs):.2f} ms)"
+        f"expected at most {race.ratio_max:g} x the champion's {unit} a frame, found "
+        f"{ratio:.2f} x ({_median(candidate.of(race.judged)):.2f} ms against "
+        f"{_median(champion.of(race.judged)):.2f} ms)"
     )
-    if ratio > ratio_max:
+    if ratio > race.ratio_max:
         return Verdict(GATE, Outcome.FAIL, "too_slow", message, figures)
     return Verdict(GATE, Outcome.PASS, "ok", message, figures)
 

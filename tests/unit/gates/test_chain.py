@@ -12,6 +12,7 @@ from sightloop.errors import ProviderUnavailableError
 from sightloop.gates import chain
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
+from sightloop.gates.kept_answers import keep_answers
 from sightloop.gates.latency import Stopwatch
 from sightloop.release.signing import SigningKey, TrustStore, create_key, load_trust
 from sightloop.release.verdict import Outcome, Verdict
@@ -44,6 +45,7 @@ class _Slot:
         *,
         accepted: AcceptedReleases = NOTHING,
         policy: GatePolicy | None = None,
+        answers: Path | None = None,
     ) -> Admission:
         self.states.clear()
         return admit(
@@ -53,7 +55,8 @@ class _Slot:
             line="plate",
             champion_folder=champion,
             accepted=accepted,
-            policy=policy or GatePolicy(latency_runs=2),
+            policy=policy or GatePolicy(latency_pairs_max=2),
+            answers=answers,
             on_state=self.states.append,
             stopwatch=Stopwatch(cpu_ns=lambda: 0, wall_ns=lambda: 0),
         )
@@ -126,6 +129,35 @@ def test_refused_candidate_leaves_nothing_in_memory(
     assert admission.verdicts[-1].gate == gate
     assert slot.states == states
     assert open_releases == [champion.loaded]
+
+
+def _runs(admission: Admission) -> tuple[object, object]:
+    figures = admission.verdicts[-1].measurements
+    return figures["runs_candidate"], figures["runs_champion"]
+
+
+def test_champion_whose_answers_are_kept_runs_for_the_times_alone(slot: _Slot) -> None:
+    answers = slot.folder / "answers"
+    champion = slot.offer(slot.build("1.0.0"), answers=answers)
+    assert champion.bundle is not None
+    assert [one.digest for one in champion.answers] == [champion.bundle.digest]
+    source = slot.build("1.1.0", variant=1)
+    unknown = slot.offer(source, champion.bundle.folder, answers=answers)
+    assert _runs(unknown) == (4, 5)
+    keep_answers(answers, champion.answers[0])
+    known = slot.offer(source, champion.bundle.folder, answers=answers)
+    assert _runs(known) == (4, 3)
+    assert unknown.verdicts[2] == known.verdicts[2]
+    assert {one.digest for one in unknown.answers} == {champion.bundle.digest, known.bundle.digest}  # type: ignore[union-attr]  # admitted
+    assert [one.digest for one in known.answers] == [known.bundle.digest]  # type: ignore[union-attr]  # admitted
+
+
+def test_answers_of_a_refused_candidate_are_not_kept(slot: _Slot) -> None:
+    champion = slot.offer(slot.build("1.0.0"))
+    assert champion.bundle is not None
+    refused = slot.offer(slot.build("1.1.0", kind="dark"), champion.bundle.folder)
+    assert refused.loaded is None
+    assert [one.digest for one in refused.answers] == [champion.bundle.digest]
 
 
 def test_network_that_does_not_load_is_refused_by_load(slot: _Slot) -> None:

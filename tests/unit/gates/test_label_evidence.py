@@ -33,7 +33,7 @@ def test_label_counts_for_the_picture_it_scores_higher_on() -> None:
         (FRAME, no_detections(), _found(0.3)),
         (FRAME, _found(0.5), _found(0.51)),
     ]
-    assert compare_colours(frames, iou=0.5) == ColourEvidence(1, 2)
+    assert compare_colours(frames, iou=0.5) == ColourEvidence(1, 2, frames=3)
 
 
 def test_grey_pictures_give_no_evidence() -> None:
@@ -45,6 +45,22 @@ def test_sign_test_is_the_normal_score() -> None:
     assert ColourEvidence(better_given=22, better_swapped=62).sign_test_z == pytest.approx(
         4.364, abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "swapped", "frames", "settled"),
+    [
+        (20, 0, 4, True),
+        (20, 0, 3, False),  # one light is no proof
+        (6, 0, 6, False),
+        (40, 24, 20, False),
+        (0, 20, 4, False),  # wrong colours are never spared the rest
+    ],
+)
+def test_colours_are_settled_only_as_surely_as_a_refusal_is(
+    given: int, swapped: int, frames: int, *, settled: bool
+) -> None:
+    assert ColourEvidence(given, swapped, frames).settled is settled
 
 
 def test_swapping_twice_is_the_picture() -> None:

@@ -1,0 +1,243 @@
+"""What is run, how often and in which order; the sums are tested in test_evidence.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightloop.errors import BackendError, ImageError, ModelContractError
+from sightloop.gates.latency import PAIRS_MAX, PAIRS_MIN, SYSTEM_STOPWATCH, Race, Stopwatch
+from sightloop.gates.replay import (
+    Answers,
+    CalibrationFrame,
+    CalibrationSet,
+    ChampionUnusableError,
+    Judged,
+    Opponent,
+    Replay,
+    answer_threshold,
+    calibration_of,
+    replay,
+)
+from sightloop.release.bundle import Bundle, verify_bundle
+from sightloop.release.manifest import Manifest
+from sightloop.release.signing import create_key, load_trust
+from sightloop.runtime.loaded_release import LoadedRelease, load_release
+from sightloop.testing.tiny_detectors import build_tiny_release
+from sightloop.vision.decode import encode_png
+from sightloop.vision.detections import Detections
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    """A release, and another of the same calibration frames."""
+    folder = tmp_path_factory.mktemp("release")
+    key = create_key(folder / "keys")
+    trust = load_trust(folder / "keys")
+    for name, variant in (("a", 0), ("b", 1)):
+        build_tiny_release(folder / name, semver="1.0.0", key=key, frames=FRAMES, variant=variant)
+    return verify_bundle(folder / "a", trust), verify_bundle(folder / "b", trust)
+
+
+class _Clock:
+    """Each run takes what its detector says; the stopwatch reads the sum."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    @property
+    def stopwatch(self) -> Stopwatch:
+        return Stopwatch(cpu_ns=lambda: self.now_ns, wall_ns=lambda: self.now_ns)
+
+
+class _Counted:
+    """A release that writes its runs down and takes `cost_ns` for each."""
+
+    def __init__(
+        self, bundle: Bundle, name: str, log: list[str], clock: _Clock, *, cost_ns: int = 100
+    ) -> None:
+        self.release = load_release(bundle.folder, bundle.manifest, bundle.digest)
+        self.manifest: Manifest = bundle.manifest
+        self._name, self._log, self._clock, self._cost_ns = name, log, clock, cost_ns
+        self.fails = False
+
+    def detect(
+        self, frame: NDArray[np.uint8], *, score_threshold: float | None = None
+    ) -> Detections:
+        self._log.append(self._name)
+        self._clock.now_ns += self._cost_ns
+        if self.fails:
+            raise BackendError("network: it failed", "inference_failed")
+        return self.release.detect(frame, score_threshold=score_threshold)
+
+    def close(self) -> None:
+        self._log.append("close")
+
+
+class _Trial:
+    """Candidate and champion on a clock of their own."""
+
+    def __init__(
+        self, candidate: Bundle, champion: Bundle, *, ours_ns: int = 100, its_ns: int = 100
+    ) -> None:
+        self.log: list[str] = []
+        self.clock = _Clock()
+        self.candidate = _Counted(candidate, "a", self.log, self.clock, cost_ns=ours_ns)
+        self.champion = _Counted(champion, "b", self.log, self.clock, cost_ns=its_ns)
+        self.ours: CalibrationSet = calibration_of(candidate)
+        self.its: CalibrationSet = calibration_of(champion)
+
+    def run(self, known: Answers) -> Replay:
+        opponent = Opponent(self.champion.manifest, self.its, known, self._open)
+        return replay(
+            self.candidate, self.ours, opponent, race=Race(), stopwatch=self.clock.stopwatch
+        )
+
+    def _open(self) -> Judged:
+        self.log.append("open")
+        return self.champion
+
+
+def _truth(release: LoadedRelease, frames: Sequence[CalibrationFrame]) -> dict[str, Detections]:
+    """What it answers, computed apart."""
+    from sightloop.vision.decode import decode_image
+
+    threshold = answer_threshold(release.manifest)
+    return {
+        frame.key: release.detect(decode_image(frame.image), score_threshold=threshold)
+        for frame in frames
+    }
+
+
+def _equal(found: Answers, expected: Answers) -> bool:
+    return set(found) == set(expected) and all(
+        np.array_equal(found[key].boxes, expected[key].boxes)
+        and np.array_equal(found[key].scores, expected[key].scores)
+        for key in expected
+    )
+
+
+def test_unknown_champion_answers_each_of_its_frames_once_in_turns(
+    bundles: tuple[Bundle, Bundle],
+) -> None:
+    trial = _Trial(*bundles)
+    found = trial.run({})
+    assert (found.candidate_runs, found.champion_runs) == (FRAMES, FRAMES + 1)
+    turns = "".join(trial.log).replace("open", "").replace("close", "")
+    assert turns == "b" + "abba" * (FRAMES // 2)
+    assert found.champion_computed
+    assert _equal(found.champion, _truth(trial.champion.release, trial.its))
+    assert _equal(found.candidate, _truth(trial.candidate.release, trial.ours))
+
+
+def test_known_champion_runs_only_for_the_times_and_is_closed_then(
+    bundles: tuple[Bundle, Bundle],
+) -> None:
+    trial = _Trial(*bundles)
+    known = _truth(trial.champion.release, trial.its)
+    found = trial.run(known)
+    assert (found.candidate_runs, found.champion_runs) == (FRAMES, PAIRS_MIN + 1)
+    assert trial.log[-(FRAMES - PAIRS_MIN) - 1 :] == ["close"] + ["a"] * (FRAMES - PAIRS_MIN)
+    assert _equal(found.champion, known)
+    assert not found.champion_computed
+
+
+def test_kept_answer_that_differs_by_one_bit_throws_all_of_them_away(
+    bundles: tuple[Bundle, Bundle],
+) -> None:
+    trial = _Trial(*bundles)
+    truth = _truth(trial.champion.release, trial.its)
+    known = {
+        key: replace(found, scores=np.nextafter(found.scores, np.float32(0)))
+        for key, found in truth.items()
+    }
+    found = trial.run(known)
+    assert found.champion_runs == FRAMES + 1
+    assert found.champion_computed
+    assert _equal(found.champion, truth)
+
+
+def test_champion_that_is_partly_known_runs_on_the_rest(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    truth = _truth(trial.champion.release, trial.its)
+    found = trial.run(dict(list(truth.items())[:3]))
+    assert _equal(found.champion, truth)
+
+
+def test_frames_of_both_sets_are_run_once(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    trial.ours, trial.its = trial.ours[:8], trial.its[4:]
+    found = trial.run(_truth(trial.champion.release, trial.its))
+    assert found.candidate_runs == FRAMES
+    assert set(found.candidate) == {frame.key for frame in (*trial.ours, *trial.its)}
+    assert set(found.champion) == {frame.key for frame in trial.its}
+
+
+def test_too_few_frames_are_run_again_until_the_times_suffice(
+    bundles: tuple[Bundle, Bundle],
+) -> None:
+    trial = _Trial(*bundles)
+    trial.ours = trial.its = trial.ours[:2]
+    found = trial.run({})
+    assert len(found.race.ratios) == PAIRS_MIN
+
+
+def test_times_that_disagree_are_taken_on_more_frames(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles, ours_ns=160, its_ns=100)
+    costs = iter([140] + [160] * 100)
+    detect = trial.candidate.detect
+
+    def uneven(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        trial.candidate._cost_ns = next(costs)
+        return detect(frame, score_threshold=score_threshold)
+
+    trial.candidate.detect = uneven  # type: ignore[method-assign]  # a test's own cost
+    found = trial.run(_truth(trial.champion.release, trial.its))
+    assert len(found.race.ratios) == PAIRS_MAX
+
+
+def test_champion_that_fails_is_no_fault_of_the_candidate(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    trial.champion.fails = True
+    with pytest.raises(ChampionUnusableError):
+        trial.run({})
+    assert trial.log[-1] == "close"
+
+
+def test_candidate_that_fails_leaves_no_champion_open(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    trial.candidate.fails = True
+    with pytest.raises(BackendError):
+        trial.run({})
+    assert trial.log[-1] == "close"
+
+
+def _alone(bundle: Bundle, calibration: CalibrationSet) -> Replay:
+    release = load_release(bundle.folder, bundle.manifest, bundle.digest)
+    return replay(release, calibration, None, race=Race(), stopwatch=SYSTEM_STOPWATCH)
+
+
+def test_first_release_runs_alone(bundles: tuple[Bundle, Bundle]) -> None:
+    found = _alone(bundles[0], calibration_of(bundles[0]))
+    assert (found.candidate_runs, found.champion_runs) == (FRAMES, 0)
+    assert found.colours is None
+
+
+def test_frame_of_another_size_than_expected_is_refused(bundles: tuple[Bundle, Bundle]) -> None:
+    frame = calibration_of(bundles[0])[0]
+    small = replace(frame, image=encode_png(np.zeros((10, 10, 3), np.uint8)))
+    with pytest.raises(ModelContractError) as caught:
+        _alone(bundles[0], [small])
+    assert caught.value.reason == "frame_size_differs"
+
+
+def test_frame_that_does_not_decode_is_refused(bundles: tuple[Bundle, Bundle]) -> None:
+    frame = replace(calibration_of(bundles[0])[0], image=b"no image")
+    with pytest.raises(ImageError):
+        _alone(bundles[0], [frame])
