@@ -87,6 +87,8 @@ def line_parts(around: Surroundings, name: str, log: LineHistory) -> LineParts:
             trust_folder=str(workspace.keys),
             trust_files=tuple(str(path) for path in around.trust_files),
             latency_ratio_max=config.latency_ratio_max,
+            answers=str(workspace.answers),
+            memory_max_mib=config.candidate_memory_max_mib,
             compute=_compute(config, workspace, setting.threads),
             batch_wait_ms=config.batch_wait_ms,
             pixels_max=config.pixels_max,

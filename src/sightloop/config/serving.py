@@ -68,6 +68,9 @@ class ServingConfig(BaseModel):
     holds one longer is replaced."""
     candidate_timeout_s: Positive = 120.0
     """How long a candidate may take from the order to READY before it is killed."""
+    candidate_memory_max_mib: Annotated[int, Field(ge=0)] = 4096
+    """Memory that a candidate may take until it is READY, the champion's copy that it is compared
+    with included; at most half of what is free; 0: no bound."""
     standby_delay_s: Annotated[float, Field(ge=0)] = 0.3
     """Pause after a switch before the next standby is forked: keeps the fork off the frames."""
     retire_delay_s: Annotated[float, Field(ge=0)] = 0.5

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "engines"
 
     @property
+    def answers(self) -> Path:
+        """What releases answered on their calibration frames, for the gates."""
+        return self.root / "answers"
+
+    @property
     def cache(self) -> Path:
         """Outputs of cacheable pipeline steps by content key."""
         return self.root / "cache"

@@ -196,7 +196,8 @@ def judge_latency(race: Race, alone: Timings, *, champion_runs: int = 0) -> Verd
     }
     unit = "CPU time" if race.judged == "cpu" else "time"
     if not len(race.ratios):
-        message = f"{_median(alone.of(race.judged)):.2f} ms of {unit} a frame; no champion to compare with"
+        cost_ms = _median(alone.of(race.judged))
+        message = f"{cost_ms:.2f} ms of {unit} a frame; no champion to compare with"
         return Verdict(GATE, Outcome.PASS, "ok", message, figures)
     candidate, champion = race.candidate, race.champion
     ratio = _median(race.ratios)

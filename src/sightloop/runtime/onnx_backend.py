@@ -33,6 +33,8 @@ from sightloop.runtime.compute import (
 
 _ERRORS_ONLY = 3
 _FLOAT = "tensor(float)"
+_OUT_OF_MEMORY = "out_of_memory"
+_NO_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 # ONNX Runtime's exceptions have no root of their own; the last three come from its bindings.
 _FAILURES = (
     _ort.EPFail,
@@ -86,7 +88,7 @@ class OnnxBackend:
 
         Raises:
             BackendError: Closed (`backend_closed`), another shape or type (`input_shape`), or
-                the network failed on this input (`inference_failed`).
+                the network failed on this input (`inference_failed`, `out_of_memory`).
         """
         if self._session is None:
             raise BackendError("network: it is closed; load it again", reason="backend_closed")
@@ -100,7 +102,8 @@ class OnnxBackend:
             answers = self._session.run(self._outputs, {self._contract.input_name: tensor})
         except _FAILURES as error:
             raise BackendError(
-                f"network: it failed on an input: {error}", reason="inference_failed"
+                f"network: it failed on an input: {error}",
+                reason=_OUT_OF_MEMORY if _lacks_memory(error) else "inference_failed",
             ) from error
         output: NDArray[np.float32] = answers[0]
         return output
@@ -131,9 +134,9 @@ def open_onnx(
     Raises:
         ProviderUnavailableError: The provider is not installed, does not start, or takes nothing
             of this network.
-        ModelLoadError: No such file, no ONNX, an unknown operator, no memory
-            (`model_unloadable`); not one float input and one float output of fixed shapes
-            but for the number of frames (`model_signature`).
+        ModelLoadError: No such file, no ONNX, an unknown operator (`model_unloadable`); no memory
+            (`out_of_memory`); not one float input and one float output of fixed shapes but for
+            the number of frames (`model_signature`).
     """
     check_installed(compute, available_providers(), runtime=runtime_version())
     if compute.provider in (Provider.CUDA, Provider.TENSORRT):
@@ -148,6 +151,12 @@ def open_onnx(
             enable_fallback=0,
         )
     except _FAILURES as error:
+        if _lacks_memory(error):
+            raise ModelLoadError(
+                f"model {path.name}: expected to load into the memory that this process may take: "
+                f"{error}; allow more or use a smaller network",
+                reason=_OUT_OF_MEMORY,
+            ) from error
         if compute.provider is not Provider.CPU and _loads_on_cpu(path):
             raise not_started(compute, str(error), runtime=runtime_version()) from error
         raise ModelLoadError(
@@ -203,6 +212,12 @@ def _assigned_nodes(session: Any) -> Mapping[str, int] | None:
     for part in parts:
         counts[part.ep_name] += len(part.get_nodes())
     return counts
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """ONNX Runtime has no type for it, but one wording for each of its two allocators."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY)
 
 
 def _read_contract(session: Any, file_name: str) -> ModelContract:

@@ -89,6 +89,7 @@ class Detector:
             store=ReleaseStore(opened.releases),
             trust=trusted,
             history=self._history,
+            answers=opened.answers,
             policy=policy,
             compute=Compute(threads=threads),
             clock=clock or SystemClock(),

@@ -26,6 +26,7 @@ from sightloop.errors import (
 )
 from sightloop.gates.chain import Admission, GatePolicy, admit, ignore_state, readmit
 from sightloop.gates.integrity import AcceptedReleases
+from sightloop.gates.kept_answers import keep_answers
 from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import TrustStore
 from sightloop.release.verdict import Outcome, Verdict
@@ -50,6 +51,7 @@ class EmbeddedParts:
     store: ReleaseStore
     trust: TrustStore
     history: EmbeddedHistory
+    answers: Path
     policy: GatePolicy
     compute: Compute
     clock: Clock
@@ -187,6 +189,8 @@ class EmbeddedOrders:
         )
         if replaced is not None:
             replaced.close()
+        for found in admission.answers:
+            keep_answers(self._parts.answers, found)
         if (refusal := outcome.refusal) is not None:
             self._write(Action.REFUSED, release, reason=refusal.reason, verdicts=verdicts)
         self._report(outcome)
@@ -209,6 +213,7 @@ class EmbeddedOrders:
             ),
             policy=self._parts.policy,
             compute=self._parts.compute,
+            answers=self._parts.answers,
             on_state=on_state,
             stopwatch=STOPWATCHES[self._parts.compute.cost],
         )

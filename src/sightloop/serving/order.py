@@ -27,6 +27,8 @@ class Order:
         accepted_digests: Digests in the slot's history.
         highest_semver: Highest version the slot has accepted.
         latency_ratio_max: Bound of the latency gate.
+        answers: Folder of answers kept for the gates; empty: none are kept.
+        memory_max_mib: What it may take until it is READY; 0: no bound.
         compute: What runs the network, and within which bounds.
         batch_wait_ms: How long the worker waits for a batch to fill.
         pixels_max: Largest image this worker decodes.
@@ -43,6 +45,8 @@ class Order:
     accepted_digests: tuple[str, ...] = ()
     highest_semver: str | None = None
     latency_ratio_max: float = 1.5
+    answers: str = ""
+    memory_max_mib: int = 0
     compute: Compute = ON_CPU
     batch_wait_ms: float = 0.0
     pixels_max: int = 50_000_000

@@ -18,6 +18,7 @@ from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
 from sightloop.gates.integrity import AcceptedReleases
+from sightloop.gates.kept_answers import keep_answers
 from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
@@ -25,6 +26,7 @@ from sightloop.runtime.loaded_release import LoadedRelease
 from sightloop.serving.answering import answer_request
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
+from sightloop.serving.trial_limits import allowance_bytes, on_trial
 from sightloop.serving.wire import HEAD, Head, Kind, pack, unpack
 from sightloop.vision.decode import DecodeLimits
 
@@ -73,7 +75,8 @@ class _Worker:
         if not order.compute.own_threads:
             lower_priority()
         try:
-            admission = self._carry_out(order)
+            with on_trial(allowance_bytes(order.memory_max_mib if order.gated else 0)):
+                admission = self._carry_out(order)
         except Exception as error:  # the process's border: the front must hear of it
             traceback.print_exc()
             self._send(Kind.REFUSED, _crashed(error).to_bytes())
@@ -86,6 +89,9 @@ class _Worker:
         )
         self._loaded = admission.loaded
         self._send(Kind.ADMITTED if result.admitted else Kind.REFUSED, result.to_bytes())
+        if order.answers:  # nobody waits for it any more
+            for found in admission.answers:
+                keep_answers(Path(order.answers), found)
 
     def _carry_out(self, order: Order) -> Admission:
         store = ReleaseStore(Path(order.store))
@@ -110,6 +116,7 @@ class _Worker:
             ),
             policy=GatePolicy(latency_ratio_max=order.latency_ratio_max),
             compute=order.compute,
+            answers=Path(order.answers) if order.answers else None,
             on_state=self._report,
             stopwatch=STOPWATCHES[order.compute.cost],
         )
@@ -155,10 +162,15 @@ def _identity(admission: Admission) -> ReleaseId | None:
 
 
 def _crashed(error: Exception) -> OrderResult:
+    reason, outcome = "loader_failed", Outcome.ERROR
+    if isinstance(error, MemoryError):
+        reason, outcome = "out_of_memory", Outcome.FAIL
+    elif isinstance(error, SightloopError):
+        reason = error.reason
     verdict = Verdict(
         gate="load",
-        outcome=Outcome.ERROR,
-        reason=error.reason if isinstance(error, SightloopError) else "loader_failed",
+        outcome=outcome,
+        reason=reason,
         message=f"the order failed: {type(error).__name__}: {error}",
     )
     return OrderResult(release=None, verdicts=(verdict,), admitted=False)

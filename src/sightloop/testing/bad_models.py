@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 _PREFIX: Final = "sightloop_"
 _CHANNELS = 3
 _IDENTITY_KERNEL_PX = 3
+_FOREVER: Final = 1 << 60
 
 
 def shift_image(src: Path, dst: Path, *, dx_px: int, dy_px: int) -> None:
@@ -113,6 +114,68 @@ def heavy(src: Path, dst: Path, *, mebibytes: int) -> None:
     _put_in_front(src, dst, insert)
 
 
+def eat_memory(src: Path, dst: Path, *, mebibytes: int) -> None:
+    """Make and read through this much memory at every run; the answers stay the same.
+
+    Args:
+        src: A good model.
+        dst: Where the greedy one is written.
+        mebibytes: Taken at every run, nothing at load.
+    """
+
+    def insert(front: _Front) -> str:
+        values = front.constant(np.array([mebibytes << 18], np.int64))
+        shape = front.add("Add", values, front.zero_of_input(onnx.TensorProto.INT64))
+        block = front.add("ConstantOfShape", shape)
+        # Written and read: pages that nobody touches are not there.
+        filled = front.add("Add", block, front.zero_of_input(onnx.TensorProto.FLOAT))
+        total = front.add("ReduceSum", filled, keepdims=0)
+        return front.add("Add", front.input, total)
+
+    _put_in_front(src, dst, insert)
+
+
+def hang(src: Path, dst: Path, *, on_pictures: bool = False) -> None:
+    """Never come back from a run.
+
+    Args:
+        src: A good model.
+        dst: Where the hanging one is written.
+        on_pictures: Only on inputs that are not all of one colour: it warms up and then hangs.
+    """
+
+    def insert(front: _Front) -> str:
+        turns = front.constant(np.array(_FOREVER if not on_pictures else 0, np.int64))
+        if on_pictures:
+            darkest = front.add("ReduceMin", front.input, keepdims=0)
+            brightest = front.add("ReduceMax", front.input, keepdims=0)
+            varied = front.add("Greater", brightest, darkest)
+            number = front.add("Cast", varied, to=onnx.TensorProto.INT64)
+            turns = front.add("Mul", number, front.constant(np.array(_FOREVER, np.int64)))
+        body = helper.make_graph(
+            [
+                helper.make_node("Identity", ["more"], ["more_out"]),
+                helper.make_node("Mul", ["value", "value"], ["value_out"]),
+            ],
+            "forever",
+            [
+                helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, []),
+                helper.make_tensor_value_info("more", onnx.TensorProto.BOOL, []),
+                helper.make_tensor_value_info("value", onnx.TensorProto.FLOAT, [1]),
+            ],
+            [
+                helper.make_tensor_value_info("more_out", onnx.TensorProto.BOOL, []),
+                helper.make_tensor_value_info("value_out", onnx.TensorProto.FLOAT, [1]),
+            ],
+        )
+        start = front.zero_of_input(onnx.TensorProto.FLOAT)
+        yes = front.constant(np.array(True))
+        ended = front.add("Loop", turns, yes, start, body=body)
+        return front.add("Add", front.input, ended)
+
+    _put_in_front(src, dst, insert)
+
+
 class _Front:
     """Nodes to stand before a graph's first one, behind its input."""
 
@@ -133,6 +196,14 @@ class _Front:
         name = f"{_PREFIX}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(value, name))
         return name
+
+    def zero_of_input(self, kind: int) -> str:
+        """(1,) 0 that only the input tells: nothing that depends on it can be folded away."""
+        pixels = self.add("Flatten", self.input, axis=0)
+        first = self.add("Gather", pixels, self.integers([0]), axis=1)
+        flat = self.add("Reshape", first, self.integers([1]))
+        zero = self.add("Mul", flat, self.constant(np.zeros(1, np.float32)))
+        return self.add("Cast", zero, to=kind)
 
     def integers(self, values: list[int]) -> str:
         return self.constant(np.array(values, np.int64))
