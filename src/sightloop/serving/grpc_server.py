@@ -15,7 +15,12 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from sightloop.errors import PortInUseError, SightloopError
+from sightloop.errors import (
+    LineNotFoundError,
+    PortInUseError,
+    ReleaseNotFoundError,
+    SightloopError,
+)
 from sightloop.protocol.answers import FINAL, FINAL_ASKED
 from sightloop.protocol.grpc_form import answer_message, repository_parameters, request_parts
 from sightloop.protocol.grpc_messages import SERVICE, message_class, message_of, read_message
@@ -162,7 +167,10 @@ class _Calls:
         return message_of("ServerReadyResponse", {"ready": self._plane.ready})
 
     async def model_ready(self, request: Any, context: Context) -> Any:
-        ready = self._plane.model_ready(request.name, request.version)
+        try:
+            ready = self._plane.model_ready(request.name, request.version)
+        except (LineNotFoundError, ReleaseNotFoundError):
+            ready = False  # the stock client asks a question here and expects no exception
         return message_of("ModelReadyResponse", {"ready": ready})
 
     async def server_metadata(self, request: Any, context: Context) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from sightloop.errors import PortInUseError
 from sightloop.protocol.grpc_messages import SERVICE, message_class
 from sightloop.serving.grpc_server import GrpcServer, code_of
-from sightloop.testing.scripted_line import LIMIT_S, ScriptedLine, scripted_line
+from sightloop.testing.scripted_line import LIMIT_S, ScriptedLine, scripted_line, until
 from sightloop.testing.scripted_plane import plane_of
 from sightloop.testing.scripted_worker import POISON, Script
 
@@ -146,6 +146,26 @@ def test_stream_goes_on_after_a_bad_request_and_after_bytes_that_are_none(tmp_pa
         assert answers[2].error_message.startswith("[404]")
 
     run(tmp_path, body)
+
+
+def test_request_that_is_open_when_the_server_stops_is_answered(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted_line(tmp_path) as it:
+            await it.orders.start(it.source("1.0.0"))
+            hold = it.workers.script.hold = asyncio.Event()
+            champion = it.line.slot.table.champion
+            assert champion is not None
+            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16)
+            await server.serve(plane_of(it))
+            async with grpc.aio.insecure_channel(server.address) as channel:
+                asked = asyncio.ensure_future(call(channel, "ModelInfer", request(id="7")))
+                await until(lambda: champion.leases > 0)
+                stopped = asyncio.ensure_future(server.stop())
+                hold.set()
+                assert message_class("ModelInferResponse").FromString(await asked).id == "7"
+                await stopped
+
+    asyncio.run(main())
 
 
 def test_port_in_use_is_said_at_once(tmp_path: Path) -> None:
