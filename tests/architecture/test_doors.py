@@ -41,6 +41,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "cryptography": ("release/signing.py",),
     "model_signing": ("distribution/openssf_signature.py",),
     "simplejpeg": ("vision/decode.py",),
+    "pycocotools": ("testing/coco_oracle.py",),  # a developer's tool; imported when asked for
     "faster_coco_eval": ("vision/average_precision.py",),
     "prometheus_client": ("telemetry/metrics.py",),
     "supervision": ("vision/detections.py",),  # the user's own; imported when asked for

@@ -130,7 +130,7 @@ def _check_classes(release: LoadedRelease, classes: tuple[str, ...]) -> None:
         manifest = release.manifest
         raise ModelContractError(
             f"{manifest.line}@{manifest.semver}: expected the dataset's classes "
-            f"{', '.join(classes)}, found {', '.join(release.classes)}; give the data.yaml of its "
+            f"{', '.join(classes)}, found {', '.join(release.classes)}; give the dataset of its "
             "training",
             "classes_do_not_fit",
         )

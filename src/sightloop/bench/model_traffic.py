@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from sightloop.config.workspace import open_workspace
-from sightloop.dataset.yolo import read_yolo
+from sightloop.dataset.reading import read_dataset
 from sightloop.distribution.store import ReleaseStore
 from sightloop.pipeline.release_builder import BuildSpec, build_into_store
 from sightloop.release.signing import create_key, load_trust
@@ -35,7 +35,7 @@ def model_traffic(folder: Path, *, model: Path, data: Path) -> Traffic:
         digests.append(build_into_store(spec, store=store, trust=trust, key=key).digest)
     images = folder / "images"
     images.mkdir()
-    for item in read_yolo(data).of("val")[:IMAGES_MAX]:
+    for item in read_dataset(data).of("val")[:IMAGES_MAX]:
         shutil.copyfile(item.image, images / item.image.name)
     return Traffic(workspace, LINE, tuple(digests), images)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sightloop.bench.capacity import bench_capacity
 from sightloop.bench.embedded import bench_embedded
+from sightloop.bench.evaluate import bench_evaluate
 from sightloop.bench.memory import UPDATES as MEMORY_UPDATES
 from sightloop.bench.memory import bench_memory
 from sightloop.bench.model_traffic import frame_cpu_ms, model_traffic
@@ -25,7 +26,7 @@ Part = Callable[[Say], dict[str, object]]
 _BUSY_FRACTION_MAX = 0.5
 
 
-NAMES = ("update", "capacity", "memory", "overload", "embedded", "soak", "tune", "all")
+NAMES = ("update", "capacity", "memory", "overload", "embedded", "evaluate", "soak", "tune", "all")
 SLOW_LAYERS = 6
 """Makes a tiny detector cost about as much as YOLOv8n at 320 px."""
 
@@ -70,6 +71,8 @@ def parts(name: str, wish: Wish) -> Iterator[Part]:
         yield partial(bench_overload, wish.traffic, wish.seconds or OVERLOAD_S)
     if name in ("embedded", "all"):
         yield partial(bench_embedded, wish.updates)
+    if name in ("evaluate", "all"):
+        yield bench_evaluate
     if name == "tune" and wish.release is not None:
         yield partial(bench_tune, *wish.release)
     if name == "soak":

@@ -13,14 +13,15 @@ import typer
 if TYPE_CHECKING:
     from sightloop.config.workspace import Workspace
 
-_WITHOUT_MODEL = ("embedded", "soak")
+_WITHOUT_MODEL = ("embedded", "evaluate", "soak")
 
 
 def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="update, capacity, memory, overload, embedded, soak, tune, or all (no soak, tune)."
+            help="update, capacity, memory, overload, embedded, evaluate, soak, tune, "
+            "or all (no soak, tune)."
         ),
     ] = "all",
     model: Annotated[

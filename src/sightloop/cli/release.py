@@ -51,7 +51,7 @@ def keygen(
 @app.command()
 def build(
     onnx: Annotated[Path, typer.Option(help="The exported network.")],
-    data: Annotated[Path, typer.Option(help="data.yaml of a labelled dataset.")],
+    data: Annotated[Path, typer.Option(help="Labelled dataset, YOLO or COCO: file or folder.")],
     line: Annotated[str, typer.Option(help="Model line.")],
     semver: Annotated[str, typer.Option(help="Version, such as 1.0.0.")],
     out: Annotated[

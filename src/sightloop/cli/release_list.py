@@ -75,7 +75,7 @@ def diff(
     after: Annotated[str, typer.Argument(help="The one to hold against it.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="data.yaml of labelled images to run both on: which flipped."),
+        typer.Option(help="Labelled images to run both on: which flipped. YOLO or COCO."),
     ] = None,
     split: Annotated[SplitName, typer.Option(help="Part of --data to run on.")] = SplitName.TEST,
     trust: Trust = None,
@@ -105,10 +105,10 @@ def diff(
 
 def _flips(bundles: list[Bundle], data: Path, split: SplitName) -> FlipReport:
     from sightloop.app.flipped import find_flips
-    from sightloop.dataset.yolo import read_yolo
+    from sightloop.dataset.reading import read_dataset
     from sightloop.runtime.loaded_release import load_release
 
-    dataset = read_yolo(data)
+    dataset = read_dataset(data)
     with contextlib.ExitStack() as stack:
         loaded = []
         for bundle in bundles:

@@ -115,9 +115,24 @@ def read_labels(label: Path | None, *, width_px: int, height_px: int, class_coun
             `label_outside`: the first fault of the file.
     """
     parsed = parse_label_file(label, class_count=class_count)
+    return _in_pixels(parsed, str(label or "label file"), width_px, height_px)
+
+
+def read_item_labels(item: Item, *, width_px: int, height_px: int, class_count: int) -> Labels:
+    """Read the labels of an image from wherever it has them, as `read_labels` does.
+
+    Raises:
+        DatasetError: As `read_labels`; where the labels are in no file, the image is named.
+    """
+    parsed = parse_item_labels(item, class_count=class_count)
+    place = item.name if item.label_text is not None else str(item.label or "label file")
+    return _in_pixels(parsed, place, width_px, height_px)
+
+
+def _in_pixels(parsed: ParsedLabels, place: str, width_px: int, height_px: int) -> Labels:
     if parsed.faults:
         first = parsed.faults[0]
-        where = f"{label}, line {first.line}" if first.line else str(label or "label file")
+        where = f"{place}, line {first.line}" if first.line else place
         raise DatasetError(f"{where}: {first.message}", first.kind)
     size = np.array([width_px, height_px, width_px, height_px], np.float64)
     return Labels(boxes=(parsed.boxes * size).astype(np.float32), classes=parsed.classes)

@@ -128,7 +128,8 @@ class EvaluateConfig(_Section):
 
     score: Fraction = 0.25
     slices: str = ""
-    """CSV beside data.yaml that gives images a value; empty: light, class and size alone."""
+    """CSV beside data.yaml, or in the folder that `data` is, that gives images a value; empty:
+    light, class and size alone."""
     slice_column: str = "slice"
     """Its column with the values."""
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sightloop.dataset.labels import read_item_labels
 from sightloop.dataset.version import Item
-from sightloop.dataset.yolo import read_labels
 from sightloop.errors import DatasetError
 from sightloop.gates.latency import SYSTEM_STOPWATCH
 from sightloop.pipeline.exported_model import ModelContractFile
@@ -87,8 +87,8 @@ def read_frame(item: Item, *, class_count: int) -> LabelledFrame:
     """
     data = item.image.read_bytes()
     frame = decode_image(data)
-    labels = read_labels(
-        item.label, width_px=frame.shape[1], height_px=frame.shape[0], class_count=class_count
+    labels = read_item_labels(
+        item, width_px=frame.shape[1], height_px=frame.shape[0], class_count=class_count
     )
     return LabelledFrame(item=item, data=data, frame=frame, labels=labels)
 

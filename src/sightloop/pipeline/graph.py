@@ -1,6 +1,7 @@
 """Which steps a pipeline has and how they hang together.
 
-The graph is plain data, made from a config alone: it reads no file and runs nothing.
+The graph is plain data, made from a config alone: it runs nothing, and of files it asks only
+whether `data` is a folder.
 Invariant: a graph that `check_graph` has passed names every input before it is used.
 """
 
@@ -178,9 +179,10 @@ def _release_steps(config: PipelineConfig) -> tuple[Step, ...]:
 
 
 def _slices_file(config: PipelineConfig) -> dict[str, OutsideFile]:
-    """The user's table of slices, beside data.yaml, where there is one."""
+    """The user's table of slices, where there is one: in `data`, or beside the file that it is."""
     name = config.evaluate.slices
-    return {"slices": OutsideFile(str(config.data.parent / name), "file")} if name else {}
+    folder = config.data if config.data.is_dir() else config.data.parent
+    return {"slices": OutsideFile(str(folder / name), "file")} if name else {}
 
 
 def _origin(train: TrainConfig) -> str:

@@ -20,8 +20,8 @@ from sightloop._support.clock import Clock, SystemClock, utc_text
 from sightloop._support.files import sha256_file
 from sightloop._support.hardware import describe_hardware
 from sightloop.dataset.fingerprint import dataset_version
+from sightloop.dataset.reading import read_dataset
 from sightloop.dataset.version import Dataset, Split
-from sightloop.dataset.yolo import read_yolo
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ConfigError, DatasetError, ModelContractError
 from sightloop.gates.latency import time_in_turn
@@ -66,7 +66,7 @@ class BuildSpec:
 
     Attributes:
         onnx: The exported network.
-        data: The dataset's data.yaml; its labels are needed.
+        data: A data.yaml, a COCO annotation file, or a folder of either; labels are needed.
         line: Model line.
         semver: Version.
         split: The part of the dataset that is measured and gives the calibration frames.
@@ -120,7 +120,7 @@ def build_release(
         ModelContractError: It is no detector of these classes.
     """
     _check_spec(spec)
-    dataset = read_yolo(spec.data)
+    dataset = read_dataset(spec.data)
     items = dataset.of(spec.split)
     backend = open_onnx(spec.onnx)
     try:
@@ -238,8 +238,8 @@ def _output_of(found: ModelContract, class_count: int, layout: Layout | None) ->
         raise ModelContractError(
             f"network output {found.output_name}: expected (1, {4 + class_count}, N) for "
             f"{class_count} classes, or (1, N, 6) end to end, found {shape}"
-            f"{f' with --layout {layout}' if layout else ''}; the class list of data.yaml must be "
-            "that of the network's training",
+            f"{f' with --layout {layout}' if layout else ''}; the classes of the dataset must be "
+            "those of the network's training",
             "classes_do_not_fit",
         )
     if len(chosen) > 1:

@@ -12,7 +12,7 @@ from sightloop.cli.release import app
 from sightloop.distribution.store import ReleaseStore
 from sightloop.release.manifest import Metrics
 from sightloop.release.signing import create_key, load_trust
-from sightloop.testing.plate_dataset import write_plate_dataset
+from sightloop.testing.plate_dataset import turn_into_coco, write_plate_dataset
 from sightloop.testing.tiny_detectors import build_tiny_release
 
 
@@ -66,8 +66,10 @@ def test_diff_shows_what_changed(workspace: Path) -> None:
     assert "no differences" in same
 
 
-def test_diff_on_images_names_the_flipped(workspace: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["yolo", "coco"])
+def test_diff_on_images_names_the_flipped(workspace: Path, tmp_path: Path, layout: str) -> None:
     data = write_plate_dataset(tmp_path / "data", {"train": 1, "test": 4})
+    data = turn_into_coco(data) if layout == "coco" else data
     arguments = ("diff", "plate@1.0.0", "plate@1.1.0", "--data", data, "--workspace", workspace)
     value = json.loads(_run(*arguments, "--json"))["images"]
     assert value["images"] == value["right_before"] == 4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightloop.errors import GraphInvalidError
-from sightloop.pipeline.config import PipelineConfig, TrainConfig
+from sightloop.pipeline.config import EvaluateConfig, PipelineConfig, TrainConfig
 from sightloop.pipeline.graph import STEP_NAMES, build_graph, check_graph
 from sightloop.pipeline.step import Input, Output, Step
 from sightloop.testing.toy_steps import toy_step
@@ -95,3 +95,17 @@ def test_name_that_stands_twice_is_refused() -> None:
     ):
         with pytest.raises(GraphInvalidError, match="twice"):
             check_graph([toy_step("z"), step])
+
+
+@pytest.mark.parametrize("data", ["data.yaml", "."])
+def test_the_table_of_slices_lies_in_the_folder_of_the_data(tmp_path: Path, data: str) -> None:
+    (tmp_path / "data.yaml").write_text("")
+    config = PipelineConfig(
+        line="plate",
+        semver="1.0.0",
+        data=tmp_path / data,
+        evaluate=EvaluateConfig(slices="slices.csv"),
+    )
+    steps = _by_name(config)
+    for name in ("evaluate", "gate"):
+        assert steps[name].files["slices"].path == str(tmp_path / "slices.csv")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sightloop.dataset.version import Split
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ConfigError, DatasetError, ModelContractError
 from sightloop.gates.chain import admit
@@ -21,6 +24,7 @@ from sightloop.pipeline.release_builder import (
 from sightloop.release.bundle import verify_bundle
 from sightloop.release.signing import create_key, load_trust
 from sightloop.runtime.backend import ModelContract
+from sightloop.testing.plate_dataset import turn_into_coco, write_plate_dataset
 from sightloop.testing.tiny_detectors import build_tiny_detector, render_plate
 from sightloop.vision.decode import encode_png
 
@@ -158,3 +162,27 @@ def test_input_that_is_no_colour_square_is_refused(shape: tuple[int, ...]) -> No
     with pytest.raises(ModelContractError) as caught:
         contract_of_network(ModelContract("images", shape, "output0", (1, 5, 9)), ("pit",))
     assert caught.value.reason == "input_shape"
+
+
+def test_labels_may_be_coco(tmp_path: Path, spec: BuildSpec) -> None:
+    counts: dict[Split, int] = {"train": 1, "val": 8}
+    data = turn_into_coco(write_plate_dataset(tmp_path / "coco", counts))
+    key = create_key(tmp_path / "keys")
+    built = build_release(replace(spec, data=data), folder=tmp_path / "release", key=key)
+    assert built.manifest.classes == ("pit", "spot")
+    assert built.manifest.metrics.map50 is not None
+    assert built.manifest.metrics.map50 > 0.9
+
+
+def test_a_faulty_coco_label_names_its_image(tmp_path: Path, spec: BuildSpec) -> None:
+    counts: dict[Split, int] = {"train": 1, "val": 2}
+    data = turn_into_coco(write_plate_dataset(tmp_path / "coco", counts))
+    labels = data / "annotations" / "instances_val.json"
+    value = json.loads(labels.read_text())
+    value["annotations"][0]["bbox"] = [500, 500, 10, 10]
+    labels.write_text(json.dumps(value))
+    key = create_key(tmp_path / "keys")
+    with pytest.raises(DatasetError) as caught:
+        build_release(replace(spec, data=data), folder=tmp_path / "release", key=key)
+    assert caught.value.reason == "label_outside"
+    assert "images/val/plate-000.png, line 1" in caught.value.message
