@@ -35,3 +35,18 @@ class TestFakeBackend(BackendKit):
     def open_backend(self) -> OpenBackend:
         contract = ModelContract("images", (1, 3, 64, 64), "output0", (1, 6, 128))
         return lambda: FakeBackend(contract)
+
+
+class TestOnnxBackendWithFreeBatch(BackendKit):
+    @pytest.fixture
+    def open_backend(self, tmp_path: Path) -> OpenBackend:
+        path = tmp_path / "model.onnx"
+        build_tiny_detector(path, side_px=64, free_batch=True)
+        return lambda: open_onnx(path)
+
+
+class TestFakeBackendWithFreeBatch(BackendKit):
+    @pytest.fixture
+    def open_backend(self) -> OpenBackend:
+        shapes = ("images", (1, 3, 64, 64), "output0", (1, 6, 128))
+        return lambda: FakeBackend(ModelContract(*shapes, free_batch=True))

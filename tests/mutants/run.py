@@ -138,6 +138,38 @@ MUTANTS = (
         "test_close_waits_for_the_reader_and_happens_once",
     ),
     Mutant(
+        name="death on a batch counts against all of it",
+        file="serving/workers.py",
+        text="        sure = ON_FRAME if len(suspects) == 1 else IN_BATCH\n",
+        replacement="        sure = ON_FRAME\n",
+        test="tests/unit/serving/test_workers.py::"
+        "test_death_on_a_batch_blames_all_that_can_have_been_in_it_and_no_other",
+    ),
+    Mutant(
+        name="suspects of a batch are put together again",
+        file="serving/dispatch.py",
+        text="waiting.ask.body, alone=waiting.suspect)\n",
+        replacement="waiting.ask.body)\n",
+        test="tests/unit/serving/test_line.py::"
+        "test_frame_that_kills_a_batch_is_found_and_no_other_of_it_is_refused",
+    ),
+    Mutant(
+        name="a session that fell back to the CPU serves",
+        file="runtime/compute.py",
+        text="    if name not in used:\n",
+        replacement="    if not used:\n",
+        test="tests/unit/runtime/test_compute.py::"
+        "test_session_that_fell_back_to_the_cpu_is_refused",
+    ),
+    Mutant(
+        name="compiling counts as the candidate's time",
+        file="serving/order_limits.py",
+        text="                limit.reschedule(loop.time() + config.build_timeout_s)\n",
+        replacement="                pass\n",
+        test="tests/unit/serving/test_order_limits.py::"
+        "test_building_does_not_count_as_the_candidates_time",
+    ),
+    Mutant(
         name="embedded: pool at the loader's priority",
         file="serving/embedded_orders.py",
         text="        if not self._parts.compute.own_threads:\n            lower_priority()\n",

@@ -23,7 +23,7 @@ from sightloop.serving.order import Order
 from sightloop.serving.records import LineHistory
 from sightloop.serving.shares import Shares
 from sightloop.serving.tuning import Setting, tuned, untuned
-from sightloop.serving.workers import Worker
+from sightloop.serving.workers import LEASES, Worker
 from sightloop.serving.zygote import Zygote
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
@@ -97,16 +97,25 @@ def line_parts(around: Surroundings, name: str, log: LineHistory) -> LineParts:
     )
 
 
+def request_slots(config: ServingConfig) -> int:
+    """Requests of all lines together that may be in workers: what runs, and what comes next."""
+    batch_max = _batch_max(config)
+    return len(os.sched_getaffinity(0)) + (LEASES * batch_max if batch_max > 1 else 1)
+
+
+def _batch_max(config: ServingConfig) -> int:
+    return batch_of(Provider(config.provider)) if config.batch_max == "auto" else config.batch_max
+
+
 def _compute(config: ServingConfig, workspace: Workspace, threads: int) -> Compute:
-    provider = Provider(config.provider)
     return Compute(
-        provider=provider,
+        provider=Provider(config.provider),
         threads=threads,
         device_id=config.device_id,
         gpu_memory_max_mib=config.gpu_memory_max_mib,
         openvino_device=config.openvino_device,
         engine_cache=Path(config.engine_cache or workspace.engines).resolve(),
-        batch_max=batch_of(provider) if config.batch_max == "auto" else config.batch_max,
+        batch_max=_batch_max(config),
     )
 
 

@@ -26,7 +26,7 @@ import uvloop
 
 from sightloop._support.clock import Clock
 from sightloop._support.database import open_sqlite
-from sightloop.app.line_parts import Spawner, Surroundings, line_parts
+from sightloop.app.line_parts import Spawner, Surroundings, line_parts, request_slots
 from sightloop.app.open_inference import join_protocol, listen_grpc
 from sightloop.config.serving import ServingConfig
 from sightloop.config.workspace import Workspace
@@ -170,7 +170,7 @@ async def _serve(
             metrics=metrics,
             clock=clock,
             spawner=spawner,
-            shares=Shares(len(os.sched_getaffinity(0)) + 1),  # one more is on its way to a worker
+            shares=Shares(request_slots(spec.config)),
         )
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from sightloop.bench.batch import ROUNDS as BATCH_ROUNDS
+from sightloop.bench.batch import bench_batch
 from sightloop.bench.capacity import bench_capacity
 from sightloop.bench.embedded import bench_embedded
 from sightloop.bench.evaluate import bench_evaluate
@@ -26,7 +28,18 @@ Part = Callable[[Say], dict[str, object]]
 _BUSY_FRACTION_MAX = 0.5
 
 
-NAMES = ("update", "capacity", "memory", "overload", "embedded", "evaluate", "soak", "tune", "all")
+NAMES = (
+    "update",
+    "capacity",
+    "memory",
+    "overload",
+    "embedded",
+    "batch",
+    "evaluate",
+    "soak",
+    "tune",
+    "all",
+)
 SLOW_LAYERS = 6
 """Makes a tiny detector cost about as much as YOLOv8n at 320 px."""
 
@@ -71,6 +84,8 @@ def parts(name: str, wish: Wish) -> Iterator[Part]:
         yield partial(bench_overload, wish.traffic, wish.seconds or OVERLOAD_S)
     if name in ("embedded", "all"):
         yield partial(bench_embedded, wish.updates)
+    if name in ("batch", "all"):
+        yield partial(bench_batch, wish.model, BATCH_ROUNDS)
     if name in ("evaluate", "all"):
         yield bench_evaluate
     if name == "tune" and wish.release is not None:

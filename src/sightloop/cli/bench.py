@@ -20,7 +20,7 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="update, capacity, memory, overload, embedded, evaluate, soak, tune, "
+            help="update, capacity, memory, overload, embedded, batch, evaluate, soak, tune, "
             "or all (no soak, tune)."
         ),
     ] = "all",

@@ -24,11 +24,12 @@ class Client:
     Args:
         url: `http://HOST:PORT`.
         timeout_s: For each answer; an update gets `update_timeout_s`.
-        update_timeout_s: How long an update may take.
+        update_timeout_s: How long an update may take, an engine's compiling included; the server
+            has limits of its own.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, timeout_s: float = 10.0, update_timeout_s: float = 180.0
+        self, url: str = DEFAULT_URL, *, timeout_s: float = 10.0, update_timeout_s: float = 2400.0
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or parts.hostname is None:

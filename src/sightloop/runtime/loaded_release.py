@@ -257,11 +257,11 @@ class LoadedRelease:
                 differently (`batch_differs`).
         """
         side = self.manifest.preprocess.side_px
-        noise = np.random.default_rng(0).random((self.batch_max, 3, side, side), np.float32)
+        frames = _different_frames(self.batch_max, side)
         for count in range(self.batch_max, 1, -1):
-            together = self._backend.run(noise[:count])
+            together = self._backend.run(frames[:count])
             if count == self.batch_max:
-                self._check_batch(noise, together)
+                self._check_batch(frames, together)
         grey = np.full((side, side, 3), self.manifest.preprocess.pad, np.uint8)
         for _ in range(runs):
             self.detect(grey)
@@ -302,6 +302,17 @@ class LoadedRelease:
         )
         check_classes(found, self.classes)
         return found
+
+
+def _different_frames(count: int, side_px: int) -> NDArray[np.float32]:
+    """(count, 3, S, S): blocks and noise, each frame of its own and brighter than the last."""
+    rng = np.random.default_rng(0)
+    blocks = rng.random((count, 3, 8, 8), np.float32)
+    enlarged = blocks.repeat(-(-side_px // 8), 2).repeat(-(-side_px // 8), 3)
+    frames = enlarged[:, :, :side_px, :side_px]
+    frames = 0.8 * frames + 0.2 * rng.random((count, 3, side_px, side_px), np.float32)
+    brightness = np.linspace(0.4, 1.0, count, dtype=np.float32)
+    return np.ascontiguousarray(frames * brightness[:, None, None, None], np.float32)
 
 
 def load_release(

@@ -7,10 +7,11 @@ socket and no thread here.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sightloop.errors import ImageError, ProtocolError, SightloopError
-from sightloop.runtime.loaded_release import LoadedRelease, detections_as_json
+from sightloop.runtime.loaded_release import Answer, LoadedRelease, detections_as_json
 from sightloop.serving.infer import infer
 from sightloop.serving.wire import NO_TIMES, Kind, StageTimes
 from sightloop.vision.decode import DecodeLimits
@@ -40,14 +41,38 @@ def answer_request(
     """
     if loaded is None:
         return refused(503, "release_not_ready", "this worker has no release")
+    if kind is Kind.DETECT:
+        return detect_batch(loaded, (body,), limits)[0]
     try:
-        if kind is Kind.INFER:
-            return Answered(200, *infer(loaded, body, limits))
-        return _detect(loaded, body, limits)
-    except (ImageError, ProtocolError) as error:
-        return refused(_STATUS_BY_REASON.get(error.reason, 400), error.reason, error.message)
+        return Answered(200, *infer(loaded, body, limits))
     except SightloopError as error:
-        return refused(500, error.reason, error.message)
+        return _refused_by(error)
+
+
+def detect_batch(
+    loaded: LoadedRelease, images: Sequence[bytes], limits: DecodeLimits
+) -> list[Answered]:
+    """Answer DETECTs by one run of the network, each as if it were alone.
+
+    Args:
+        loaded: The worker's release.
+        images: At most `loaded.batch_max`.
+        limits: Of images that come from outside.
+
+    Returns:
+        For each image, in order; an image that has no answer costs no other image its own.
+    """
+    answers = loaded.answer_batch(images, limits=limits)
+    return [
+        _refused_by(answer) if isinstance(answer, SightloopError) else _detected(loaded, answer)
+        for answer in answers
+    ]
+
+
+def _refused_by(error: SightloopError) -> Answered:
+    asked_wrongly = isinstance(error, (ImageError, ProtocolError))
+    status = _STATUS_BY_REASON.get(error.reason, 400) if asked_wrongly else 500
+    return refused(status, error.reason, error.message)
 
 
 def refused(status: int, reason: str, message: str) -> Answered:
@@ -56,8 +81,7 @@ def refused(status: int, reason: str, message: str) -> Answered:
     return Answered(status, body)
 
 
-def _detect(loaded: LoadedRelease, image: bytes, limits: DecodeLimits) -> Answered:
-    answer = loaded.answer(image, limits=limits)
+def _detected(loaded: LoadedRelease, answer: Answer) -> Answered:
     manifest = loaded.manifest
     value = {
         "line": manifest.line,

@@ -30,17 +30,22 @@ from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.shares import Shares
 from sightloop.serving.slot import Slot, WorkerGroup
 from sightloop.serving.streams import Streams
-from sightloop.serving.workers import ON_FRAME, Worker
+from sightloop.serving.workers import IN_BATCH, ON_FRAME, Worker
 from sightloop.telemetry.events import emit
 
-LEASES_MAX = 2
-"""Requests in a worker: one that it answers, one in its socket, so that it never waits for us."""
 _KILLS_MAX = 2
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """One request on its way. `digest` is the release that it was last sent to."""
+    """One request on its way.
+
+    Attributes:
+        digest: The release that it was last sent to.
+        kills: Workers that have died on it, and on no other.
+        suspect: Whether a worker may have died on it: it is then answered alone, so that a
+            frame that kills is told from those that were in the same batch.
+    """
 
     seq: int
     ask: Ask
@@ -51,6 +56,7 @@ class _Waiting:
     digest: str | None = None
     sent_s: float = 0.0
     kills: int = 0
+    suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -147,7 +153,7 @@ class Dispatcher:
         """Send what can be sent: after a new request, an answer, or a change of the table."""
         for waiting in tuple(self._queue.items):
             group = self._group_for(waiting)
-            worker = group.least_loaded(LEASES_MAX) if group is not None else None
+            worker = group.least_loaded() if group is not None else None
             if group is None or worker is None:
                 continue
             if self._hopeless(waiting):
@@ -188,7 +194,7 @@ class Dispatcher:
             self.streams.opened(waiting.ask.stream, group, self._slot.table)
         loop = asyncio.get_running_loop()
         hang = loop.call_later(self._timeout_s, self._hangs, worker)
-        answer = worker.send(waiting.ask.kind, waiting.ask.body)
+        answer = worker.send(waiting.ask.kind, waiting.ask.body, alone=waiting.suspect)
 
         def ended(answer: asyncio.Future[Reply]) -> None:
             hang.cancel()
@@ -221,6 +227,7 @@ class Dispatcher:
 
     def _again(self, waiting: _Waiting, error: WorkerDiedError) -> None:
         waiting.kills += error.reason == ON_FRAME
+        waiting.suspect = waiting.suspect or error.reason in (ON_FRAME, IN_BATCH)
         if waiting.future.done():
             return
         if waiting.kills < _KILLS_MAX:

@@ -40,9 +40,9 @@ class WorkerGroup:
         """Requests that are not answered yet."""
         return sum(worker.leases for worker in self.workers)
 
-    def least_loaded(self, leases_max: int) -> Worker | None:
-        """The worker with the fewest open requests; None if all have `leases_max` or are dead."""
-        free = [worker for worker in self.living if worker.leases < leases_max]
+    def least_loaded(self) -> Worker | None:
+        """The worker with the fewest open requests; None if all have their most or are dead."""
+        free = [worker for worker in self.living if worker.leases < worker.leases_max]
         return min(free, key=lambda worker: worker.leases, default=None)
 
 

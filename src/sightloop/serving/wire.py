@@ -13,6 +13,8 @@ from enum import IntEnum
 HEAD = struct.Struct("!BHQI")
 TIMES = struct.Struct("!4I")
 LENGTH_MAX = 1 << 30
+ALONE = 1
+"""`status` of a request that must not be answered together with others."""
 _U32_MAX = (1 << 32) - 1
 
 

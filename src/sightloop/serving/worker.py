@@ -14,6 +14,7 @@ import threading
 import traceback
 from pathlib import Path
 
+from sightloop._support.clock import SystemClock
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
@@ -23,11 +24,12 @@ from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.runtime.loaded_release import LoadedRelease
-from sightloop.serving.answering import answer_request
+from sightloop.serving.answering import answer_request, detect_batch
 from sightloop.serving.history import ReleaseId
+from sightloop.serving.inbox import Inbox, Received
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
 from sightloop.serving.trial_limits import allowance_bytes, on_trial
-from sightloop.serving.wire import HEAD, Head, Kind, pack, unpack
+from sightloop.serving.wire import Kind, pack
 from sightloop.vision.decode import DecodeLimits
 
 LOW_NICE = 19
@@ -48,24 +50,24 @@ class _Worker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._inbox = Inbox(connection, clock=SystemClock())
         self._send_lock = threading.Lock()
         self._loaded: LoadedRelease | None = None
         self._limits = DecodeLimits()
+        self._batch_wait_s = 0.0
 
     def run(self) -> None:
-        while (head := self._read_head()) is not None:
-            body = self._read(head.length)
-            if body is None:
-                return
-            if head.kind in (Kind.DETECT, Kind.INFER):
-                self._answer(head.kind, head.id, body)
-            elif head.kind is Kind.ORDER:
-                order = order_from_bytes(body)
+        while (received := self._inbox.take()) is not None:
+            if received.kind in (Kind.DETECT, Kind.INFER):
+                self._answer(received)
+            elif received.kind is Kind.ORDER:
+                order = order_from_bytes(received.body)
+                self._batch_wait_s = order.batch_wait_ms / 1000
                 self._limits = DecodeLimits(
                     bytes_max=order.image_bytes_max, pixels_max=order.pixels_max
                 )
                 threading.Thread(target=self._load, args=(order,), name="loader").start()
-            elif head.kind is Kind.STOP:
+            elif received.kind is Kind.STOP:
                 lower_priority()  # the kernel frees the memory at this process's priority
                 if self._loaded is not None:
                     self._loaded.close()
@@ -128,32 +130,21 @@ class _Worker:
             lower_priority()
         self._send(Kind.STATE, state.encode())
 
-    def _answer(self, kind: Kind, id: int, body: bytes) -> None:
-        answered = answer_request(self._loaded, kind, body, self._limits)
-        payload = answered.times.to_bytes() + answered.body
-        self._send(Kind.ANSWER, payload, id=id, status=answered.status)
+    def _answer(self, first: Received) -> None:
+        """Answer a request, and those that wait behind it where the network takes several."""
+        most = self._loaded.batch_max if self._loaded is not None else 1
+        batch = self._inbox.batch(first, most=most, wait_s=self._batch_wait_s)
+        if self._loaded is None or first.kind is Kind.INFER:
+            answers = [answer_request(self._loaded, first.kind, first.body, self._limits)]
+        else:
+            answers = detect_batch(self._loaded, [one.body for one in batch], self._limits)
+        for received, answered in zip(batch, answers, strict=True):
+            payload = answered.times.to_bytes() + answered.body
+            self._send(Kind.ANSWER, payload, id=received.id, status=answered.status)
 
     def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:
         with self._send_lock:
             self._connection.sendall(pack(kind, body, id=id, status=status) + body)
-
-    def _read_head(self) -> Head | None:
-        data = self._read(HEAD.size)
-        return unpack(data) if data is not None else None
-
-    def _read(self, count: int) -> bytes | None:
-        """Exactly `count` bytes, or None when the front is gone."""
-        buffer = bytearray(count)
-        view = memoryview(buffer)
-        while view:
-            try:
-                received = self._connection.recv_into(view)
-            except ConnectionError:
-                return None
-            if received == 0:
-                return None
-            view = view[received:]
-        return bytes(buffer)
 
 
 def _identity(admission: Admission) -> ReleaseId | None:

@@ -1,7 +1,8 @@
 """The front's side of a worker process: orders, requests, and what happens when it dies.
 
 Lives on the event loop; nothing here is called from another thread. A worker answers in the
-order it was asked, so when it dies, the oldest open request is the one that it died on.
+order it was asked, so when it dies, the oldest open request is the one that it died on; or, where
+it answers several by one run, one of the oldest.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from sightloop.serving.asking import Reply
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.lifecycle import ReleaseState, advance
 from sightloop.serving.order import Order, OrderResult, result_from_bytes
-from sightloop.serving.wire import HEAD, Kind, pack, split_times, unpack
+from sightloop.serving.wire import ALONE, HEAD, Kind, pack, split_times, unpack
 from sightloop.telemetry.events import emit
 
 ON_FRAME = "worker_died_on_frame"
+IN_BATCH = "worker_died_in_batch"
+LEASES = 2
+"""Requests in a worker: one that it answers, one in its socket, so that it never waits for us."""
 
 
 class _Link(asyncio.Protocol):
@@ -74,6 +78,7 @@ class Worker:
         self._kill_process = kill_process
         self._ids = itertools.count(1)
         self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._alone: set[int] = set()
         self._result: asyncio.Future[OrderResult] | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -120,12 +125,23 @@ class Worker:
             self.enter(ReleaseState.FAILED)
         return result
 
-    def send(self, kind: Kind, body: bytes) -> asyncio.Future[Reply]:
+    @property
+    def leases_max(self) -> int:
+        """How many requests may be open: those of one run, and as many behind them."""
+        return LEASES * self.batch_max
+
+    def send(self, kind: Kind, body: bytes, *, alone: bool = False) -> asyncio.Future[Reply]:
         """Have one request answered; how many may be open is the caller's business.
+
+        Args:
+            kind: DETECT or INFER.
+            body: The request's bytes.
+            alone: Whether it may not be answered by one run with others.
 
         Returns:
             The answer to come. It fails with WorkerDiedError if the process ends first; the
-            reason is `worker_died_on_frame` if on this request.
+            reason is `worker_died_on_frame` if on this very request, `worker_died_in_batch` if it
+            may have been this one.
         """
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if not self.alive:
@@ -133,8 +149,11 @@ class Worker:
             return future
         id = next(self._ids)
         self._open[id] = future
+        alone = alone or kind is not Kind.DETECT
+        if alone:
+            self._alone.add(id)
         self._drained.clear()
-        self._send(kind, body, id=id)
+        self._send(kind, body, id=id, status=ALONE if alone else 0)
         return future
 
     async def drained(self) -> None:
@@ -159,9 +178,9 @@ class Worker:
         if self.alive:
             self._kill_process(self.pid)
 
-    def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0) -> None:
+    def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0, status: int = 0) -> None:
         assert self._transport is not None, "connect() comes first"
-        self._transport.write(pack(kind, body, id=id))
+        self._transport.write(pack(kind, body, id=id, status=status))
         if body:
             self._transport.write(body)
 
@@ -186,6 +205,7 @@ class Worker:
     def _take(self, kind: Kind, id: int, status: int, body: bytes) -> None:
         if kind is Kind.ANSWER:
             future = self._open.pop(id, None)
+            self._alone.discard(id)
             if future is not None and not future.done():
                 times, rest = split_times(body)
                 future.set_result(Reply(status, rest, times))
@@ -195,6 +215,16 @@ class Worker:
             self.enter(ReleaseState(body.decode()))
         elif self._result is not None and not self._result.done():
             self._result.set_result(result_from_bytes(body))
+
+    def _suspects(self) -> list[int]:
+        """Which open requests it can have died on.
+
+        What it was answering is a beginning of what is open: up to `batch_max` requests, none of
+        them one that is answered alone; or such a one.
+        """
+        first = list(itertools.islice(self._open, self.batch_max))
+        together = list(itertools.takewhile(lambda id: id not in self._alone, first))
+        return together or first[:1]
 
     def _die(self) -> None:
         self._ended.set()
@@ -206,9 +236,11 @@ class Worker:
         stopped = self.death_expected and self.state is ReleaseState.DRAINING
         if self.state not in (None, ReleaseState.FAILED):
             self.enter(ReleaseState.UNLOADED if stopped else ReleaseState.FAILED)
-        for index, future in enumerate(self._open.values()):
+        suspects = self._suspects()
+        sure = ON_FRAME if len(suspects) == 1 else IN_BATCH
+        for id, future in self._open.items():
             if not future.done():
-                reason = ON_FRAME if index == 0 else None
+                reason = sure if id in suspects else None
                 future.set_exception(WorkerDiedError(f"worker {self.pid} has ended", reason))
         self._open.clear()
         self._drained.set()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sightloop.errors import BackendError
 from sightloop.runtime.backend import Backend
+from sightloop.runtime.loaded_release import BATCH_ABSOLUTE, BATCH_RELATIVE
 
 OpenBackend = Callable[[], Backend]
 
@@ -77,6 +78,23 @@ class BackendKit:
         with pytest.raises(BackendError) as caught:
             backend.run(tensor)
         assert caught.value.reason == "input_shape"
+
+    def test_frames_of_a_batch_get_the_output_that_each_gets_alone(
+        self, open_backend: OpenBackend
+    ) -> None:
+        backend = open_backend()
+        shape = backend.contract.input_shape
+        frames = np.random.default_rng(7).random((3, *shape[1:]), np.float32)
+        if not backend.contract.free_batch:
+            with pytest.raises(BackendError) as caught:
+                backend.run(frames)
+            assert caught.value.reason == "input_shape"
+            return
+        together = backend.run(frames)
+        assert together.shape == (3, *backend.contract.output_shape[1:])
+        for number in range(3):
+            alone = backend.run(frames[number : number + 1])
+            assert np.allclose(together[number], alone[0], rtol=BATCH_RELATIVE, atol=BATCH_ABSOLUTE)
 
     def test_input_of_another_type_is_refused(self, open_backend: OpenBackend) -> None:
         backend = open_backend()

@@ -23,7 +23,7 @@ from sightloop.protocol.requests import read_request
 from sightloop.release.verdict import Outcome, Verdict
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
-from sightloop.serving.wire import HEAD, Kind, StageTimes, pack, unpack
+from sightloop.serving.wire import ALONE, HEAD, Kind, StageTimes, pack, unpack
 from sightloop.serving.workers import Worker
 
 STATES = ("VERIFYING", "LOADING", "WARMING", "GATING")
@@ -41,6 +41,8 @@ class Script:
         hold: While set, images are not answered.
         say_state: Further state words sent before the result (nonsense, for instance).
         build: Whether an engine is compiled first.
+        batch_max: How many images are answered by one run, for which it waits; one that must be
+            answered alone is.
     """
 
     refuse_with: str | None = None
@@ -50,6 +52,7 @@ class Script:
     hold: asyncio.Event | None = None
     say_state: Sequence[str] = ()
     build: bool = False
+    batch_max: int = 1
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class ScriptedWorkers:
         orders: All orders received.
         killed: Pids that the front killed.
         stopped: Semvers that were told to stop.
+        batches: How many images were answered, or died on, by each run.
     """
 
     script: Script = field(default_factory=Script)
@@ -69,6 +73,7 @@ class ScriptedWorkers:
     orders: list[Order] = field(default_factory=list)
     killed: list[int] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
     _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     _ends: dict[int, socket.socket] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -128,6 +133,7 @@ class _FarEnd:
         self._writer = writer
         self._release: ReleaseId | None = None
         self._script = owner.script
+        self._batch: list[tuple[int, bytes]] = []
 
     async def run(self) -> None:
         try:
@@ -137,7 +143,9 @@ class _FarEnd:
                 if head.kind is Kind.ORDER:
                     await self._carry_out(order_from_bytes(body))
                 elif head.kind is Kind.DETECT:
-                    await self._answer(head.id, body)
+                    self._batch.append((head.id, body))
+                    if head.status == ALONE or len(self._batch) == self._script.batch_max:
+                        await self._answer_batch()
                 elif head.kind is Kind.INFER:
                     await self._infer(head.id, body)
                 else:
@@ -171,17 +179,21 @@ class _FarEnd:
             return
         self._release = release
         verdict = Verdict("behaviour", Outcome.PASS, "ok", "as scripted")
-        self._send(Kind.ADMITTED, OrderResult(release, (verdict,), admitted=True).to_bytes())
+        result = OrderResult(release, (verdict,), admitted=True, batch_max=script.batch_max)
+        self._send(Kind.ADMITTED, result.to_bytes())
 
-    async def _answer(self, id: int, image: bytes) -> None:
+    async def _answer_batch(self) -> None:
         if self._script.hold is not None:
             await self._script.hold.wait()
-        if image == POISON:
+        batch, self._batch = self._batch, []
+        self._owner.batches.append(len(batch))
+        if any(image == POISON for _, image in batch):
             raise ConnectionResetError
         assert self._release is not None
-        value = {"release": self._release.as_dict(), "image": image.decode()}
-        body = StageTimes().to_bytes() + json.dumps(value).encode()
-        self._send(Kind.ANSWER, body, id=id, status=200)
+        for id, image in batch:
+            value = {"release": self._release.as_dict(), "image": image.decode()}
+            body = StageTimes().to_bytes() + json.dumps(value).encode()
+            self._send(Kind.ANSWER, body, id=id, status=200)
 
     async def _infer(self, id: int, body: bytes) -> None:
         """Echo the tensors; one named `poison` ends this worker."""

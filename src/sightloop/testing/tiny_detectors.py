@@ -74,7 +74,12 @@ class _Scene:
 
 
 def build_tiny_detector(
-    path: Path, *, kind: Kind = "both", variant: int = 0, side_px: int = 160
+    path: Path,
+    *,
+    kind: Kind = "both",
+    variant: int = 0,
+    side_px: int = 160,
+    free_batch: bool = False,
 ) -> ModelContract:
     """Write a tiny detector as ONNX: classes `PLATE_CLASSES`, raw layout.
 
@@ -83,11 +88,12 @@ def build_tiny_detector(
         kind: What it finds: `dark` pits, `bright` spots, or `both`.
         variant: 0 to 7: right, and told apart from the others on every frame.
         side_px: Side of its input, a multiple of 8.
+        free_batch: Whether it takes any number of frames.
 
     Returns:
         Names and shapes of its input and output.
     """
-    network = TinyNetwork(kind=kind, variant=variant, side_px=side_px)
+    network = TinyNetwork(kind, variant, side_px, free_batch)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(build_graph(network), path)
     return ModelContract(
@@ -95,6 +101,7 @@ def build_tiny_detector(
         input_shape=network.input_shape,
         output_name=OUTPUT_NAME,
         output_shape=network.output_shape,
+        free_batch=free_batch,
     )
 
 
@@ -107,7 +114,11 @@ def tiny_draft(
         semver=semver,
         created=_CREATED,
         classes=PLATE_CLASSES,
-        input=InputContract(name=INPUT_NAME, shape=network.input_shape),
+        input=InputContract(
+            name=INPUT_NAME,
+            shape=network.input_shape,
+            batch="free" if network.free_batch else "fixed",
+        ),
         preprocess=Preprocess(side_px=network.side_px),
         output=_output_contract(network),
         thresholds=Thresholds(score=_SCORE_THRESHOLD),
@@ -139,6 +150,7 @@ def build_tiny_release(
     variant: int = 0,
     frames: int = 20,
     side_px: int = 160,
+    free_batch: bool = False,
     model: Path | None = None,
     **overrides: Any,
 ) -> str:
@@ -153,6 +165,7 @@ def build_tiny_release(
         variant: 0 to 7.
         frames: Calibration frames: PNG, with labels and the reference's detections.
         side_px: Side of its input and of the calibration frames.
+        free_batch: Whether its network takes any number of frames.
         model: Another ONNX file in the place of the detector's own: a bad candidate, whose
             expected detections stay the reference's.
         **overrides: Fields of the `ManifestDraft`.
@@ -160,13 +173,15 @@ def build_tiny_release(
     Returns:
         The release's digest.
     """
-    network = TinyNetwork(kind=kind, variant=variant, side_px=side_px)
+    network = TinyNetwork(kind, variant, side_px, free_batch)
     scenes = [_scene(index, network) for index in range(frames)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         file = model or Path(temporary) / "model.onnx"
         if model is None:
-            build_tiny_detector(file, kind=kind, variant=variant, side_px=side_px)
+            build_tiny_detector(
+                file, kind=kind, variant=variant, side_px=side_px, free_batch=free_batch
+            )
         bundle = write_bundle(
             folder,
             model=file,

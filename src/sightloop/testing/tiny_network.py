@@ -58,11 +58,13 @@ class TinyNetwork:
         variant: 0 to 7: each answers every object with a box 1 % larger and a score 0.6 %
             lower than the one before: right, and told apart on every frame.
         side_px: Side of the square input, a multiple of 8.
+        free_batch: Whether the file takes any number of frames.
     """
 
     kind: Kind = "both"
     variant: int = 0
     side_px: int = 160
+    free_batch: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.variant < VARIANTS:
@@ -84,6 +86,11 @@ class TinyNetwork:
     def output_shape(self) -> tuple[int, int, int]:
         """(1, 6, N): cx cy w h and the scores of pit and spot; cells of pits, then of spots."""
         return (1, 6, 2 * self.cells_a_side**2)
+
+    @property
+    def batch_as_is(self) -> int:
+        """The first size of a reshaped tensor: 1, or ONNX's word for that of its input."""
+        return 0 if self.free_batch else 1
 
     @property
     def spread(self) -> float:
@@ -151,7 +158,7 @@ def build_graph(network: TinyNetwork) -> onnx.ModelProto:
     depth = graph.add("Div", depth_sum, weight)
     score = _add_score(graph, network, mass=mass, dx=dx, dy=dy, depth=depth)
     rows = graph.add("Concat", boxes, score, axis=1)
-    graph.add("Reshape", rows, graph.integers([1, 6, -1]), output=OUTPUT_NAME)
+    graph.add("Reshape", rows, graph.integers([network.batch_as_is, 6, -1]), output=OUTPUT_NAME)
     return graph.model(network)
 
 
@@ -187,8 +194,8 @@ class _Graph:
         graph = helper.make_graph(
             self._nodes,
             "tiny_detector",
-            [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, network.input_shape)],
-            [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, network.output_shape)],
+            [_value(INPUT_NAME, network.input_shape, network)],
+            [_value(OUTPUT_NAME, network.output_shape, network)],
             self._constants,
         )
         model = helper.make_model(
@@ -201,18 +208,24 @@ class _Graph:
         return model
 
 
+def _value(name: str, shape: tuple[int, ...], network: TinyNetwork) -> onnx.ValueInfoProto:
+    sizes: list[int | str] = ["frames" if network.free_batch else 1, *shape[1:]]
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+
+
 def _add_contrast(graph: _Graph, network: TinyNetwork) -> str:
     colour = graph.add("Conv", INPUT_NAME, graph.constant(_COLOUR[:, :, None, None]))
     smooth = _add_mean_around(graph, colour, 3)
     blocks = graph.add("AveragePool", colour, kernel_shape=[STRIDE_PX] * 2, strides=[STRIDE_PX] * 2)
     around = _add_mean_around(graph, blocks, _AROUND_CELLS)
-    sizes = graph.integers([1, 2, network.side_px, network.side_px])
+    if network.free_batch:
+        size = ["", graph.constant(np.array([1, 1, STRIDE_PX, STRIDE_PX], np.float32))]
+    else:
+        size = ["", "", graph.integers([1, 2, network.side_px, network.side_px])]
     spread = graph.add(
         "Resize",
         around,
-        "",
-        "",
-        sizes,
+        *size,
         mode="nearest",
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
@@ -232,7 +245,9 @@ def _add_boxes(graph: _Graph, network: TinyNetwork, mask: str) -> tuple[str, str
         pads=[_MARGIN_PX] * 4,
     )
     cells = network.cells_a_side
-    by_kind = graph.add("Reshape", moments, graph.integers([1, 2, 5, cells, cells]))
+    by_kind = graph.add(
+        "Reshape", moments, graph.integers([network.batch_as_is, 2, 5, cells, cells])
+    )
     mass, across, down, across2, down2 = (
         graph.add("Gather", by_kind, graph.constant(np.array(index, np.int64)), axis=2)
         for index in range(5)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from sightloop.release.calibration import load_calibration
 from sightloop.release.manifest import InputContract, Manifest, OutputContract, Preprocess
 from sightloop.release.signing import SigningKey, create_key
 from sightloop.runtime.backend import ModelContract
+from sightloop.runtime.compute import Compute
 from sightloop.runtime.loaded_release import (
+    Answer,
     LoadedRelease,
     check_contract,
     detections_as_json,
@@ -216,3 +219,103 @@ def test_json_keeps_every_bit_of_a_float32() -> None:
     assert [row["class_id"] for row in rows] == [1, 0, 1]
     assert np.float32(rows[0]["score"]) == found.scores[0]
     assert detections_as_json(no_detections(), ()) == []
+
+
+class _Counting:
+    """A network whose batch is free: counts frames a run; answers `respond`."""
+
+    def __init__(
+        self, manifest: Manifest, respond: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> None:
+        self.runs: list[int] = []
+        self._respond = respond
+        self.manifest = manifest.model_copy(
+            update={"input": manifest.input.model_copy(update={"batch": "free"})}
+        )
+
+    def load(self, *, batch_max: int) -> LoadedRelease:
+        contract = dataclasses.replace(_contract_of(self.manifest), free_batch=True)
+        backend = FakeBackend(contract, self._run)
+        return LoadedRelease(backend, self.manifest, "0" * 64, batch_max=batch_max)
+
+    def _run(self, tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.runs.append(len(tensor))
+        return self._respond(tensor)
+
+
+def _of_each(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A box whose place is a figure of the frame."""
+    raw = np.zeros((len(tensor), 6, 800), np.float32)
+    raw[:, :4, 7] = 40 + tensor.mean(axis=(1, 2, 3))[:, None]
+    raw[:, 4, 7] = 0.9
+    return raw
+
+
+def test_images_of_a_batch_are_answered_by_one_run_in_order(bundle: Bundle) -> None:
+    network = _Counting(bundle.manifest, _of_each)
+    release = network.load(batch_max=4)
+    images = [encode_png(render_plate(seed)[0]) for seed in range(3)]
+    together = release.answer_batch(images)
+    assert network.runs == [3]
+    alone = [release.answer(image) for image in images]
+    for one, other in zip(together, alone, strict=True):
+        assert isinstance(one, Answer)
+        assert one.detections.boxes.tobytes() == other.detections.boxes.tobytes()
+    assert len({answer.detections.boxes.tobytes() for answer in alone}) == 3
+
+
+def test_run_that_fails_on_one_of_a_batch_is_tried_with_each_alone(bundle: Bundle) -> None:
+    def fails_on_black(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        if (tensor.max(axis=(1, 2, 3)) == 0).any():
+            raise BackendError("network: it failed", "inference_failed")
+        return _of_each(tensor)
+
+    network = _Counting(bundle.manifest, fails_on_black)
+    black = encode_png(np.zeros((160, 160, 3), np.uint8))
+    answers = network.load(batch_max=4).answer_batch([black, encode_png(_frame())])
+    assert isinstance(answers[0], BackendError)
+    assert isinstance(answers[1], Answer)
+    assert network.runs == [2, 1, 1]
+
+
+def test_output_that_is_not_finite_costs_its_own_frame_alone(bundle: Bundle) -> None:
+    def spoils_black(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        raw = _of_each(tensor)
+        raw[tensor.max(axis=(1, 2, 3)) == 0] = np.nan
+        return raw
+
+    black = encode_png(np.zeros((160, 160, 3), np.uint8))
+    release = _Counting(bundle.manifest, spoils_black).load(batch_max=4)
+    answers = release.answer_batch([encode_png(_frame()), black])
+    assert isinstance(answers[0], Answer)
+    assert isinstance(answers[1], BackendError)
+    assert answers[1].reason == "output_not_finite"
+
+
+def test_network_of_one_frame_is_never_given_several(bundle: Bundle) -> None:
+    release = load_release(
+        bundle.folder, bundle.manifest, bundle.digest, compute=Compute(batch_max=8)
+    )
+    assert release.batch_max == 1
+
+
+def test_warming_up_runs_every_size_of_batch_the_largest_first(bundle: Bundle) -> None:
+    network = _Counting(bundle.manifest, _of_each)
+    network.load(batch_max=3).warm_up(runs=2)
+    together = [count for count in network.runs if count > 1]
+    assert together == [3, 2]
+    assert network.runs[-2:] == [1, 1]
+
+
+def test_network_that_mixes_the_frames_of_a_batch_is_refused(bundle: Bundle) -> None:
+    mixed = _Counting(bundle.manifest, lambda tensor: _of_each(tensor)[::-1])
+    with pytest.raises(BackendError) as caught:
+        mixed.load(batch_max=2).warm_up(runs=1)
+    assert caught.value.reason == "batch_differs"
+
+
+def test_network_that_answers_a_batch_with_too_few_frames_is_refused(bundle: Bundle) -> None:
+    short = _Counting(bundle.manifest, lambda tensor: _of_each(tensor)[:1])
+    with pytest.raises(BackendError) as caught:
+        short.load(batch_max=2).warm_up(runs=1)
+    assert caught.value.reason == "batch_differs"

@@ -7,7 +7,7 @@ import pytest
 
 from sightloop.errors import OverloadedError, ReleaseNotFoundError
 from sightloop.serving.asking import Ask
-from sightloop.serving.dispatch import LEASES_MAX
+from sightloop.serving.workers import LEASES
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, release_of, scripted_line, until
 from sightloop.testing.scripted_worker import Script
 
@@ -66,8 +66,8 @@ def test_worker_gets_no_more_than_it_answers_and_one_in_its_socket(tmp_path: Pat
         tasks = [await begin(it, Ask(b"frame")) for _ in range(5)]
         champion = it.line.slot.table.champion
         assert champion is not None
-        assert champion.leases == LEASES_MAX
-        assert it.line.dispatcher.waiting == 5 - LEASES_MAX
+        assert champion.leases == LEASES
+        assert it.line.dispatcher.waiting == 5 - LEASES
         hold.set()
         assert await asyncio.gather(*tasks) == ["1.1.0"] * 5
         assert it.line.dispatcher.waiting == 0
@@ -80,9 +80,9 @@ def test_what_waits_is_answered_by_the_release_that_was_switched_to(tmp_path: Pa
         await update_held(it, "1.1.0", hold := asyncio.Event())
         tasks = [await begin(it, Ask(b"frame")) for _ in range(4)]
         await it.orders.rollback()
-        assert await asyncio.gather(*tasks[LEASES_MAX:]) == ["1.0.0"] * 2
+        assert await asyncio.gather(*tasks[LEASES:]) == ["1.0.0"] * 2
         hold.set()
-        assert await asyncio.gather(*tasks[:LEASES_MAX]) == ["1.1.0"] * 2
+        assert await asyncio.gather(*tasks[:LEASES]) == ["1.1.0"] * 2
 
     run(tmp_path, body)
 
@@ -136,11 +136,11 @@ def test_update_switches_only_with_all_workers_of_the_release(tmp_path: Path) ->
 def test_deadline_in_the_queue_is_a_refusal(tmp_path: Path) -> None:
     async def body(it: ScriptedLine) -> None:
         await update_held(it, "1.1.0", hold := asyncio.Event())
-        tasks = [await begin(it, Ask(b"frame")) for _ in range(LEASES_MAX)]
+        tasks = [await begin(it, Ask(b"frame")) for _ in range(LEASES)]
         with pytest.raises(OverloadedError, match="free worker within"):
             await answer(it, Ask(b"frame", timeout_s=0.02))
         hold.set()
-        assert await asyncio.gather(*tasks) == ["1.1.0"] * LEASES_MAX
+        assert await asyncio.gather(*tasks) == ["1.1.0"] * LEASES
 
     run(tmp_path, body)
 

@@ -82,6 +82,37 @@ def test_frame_that_kills_two_workers_is_refused_and_kept_and_others_are_answere
     run(tmp_path, body)
 
 
+def test_frame_that_kills_a_batch_is_found_and_no_other_of_it_is_refused(tmp_path: Path) -> None:
+    async def body(it: ScriptedLine) -> None:
+        it.workers.script = Script(batch_max=4)
+        await it.orders.update(it.source("1.2.0"))
+        images = [b"frame", POISON, b"frame", b"frame"]
+        asked = [asyncio.create_task(semver_of_answer(it, image)) for image in images]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(answers[1], FrameKillsWorkerError)
+        assert {answers[n] for n in (0, 2, 3)} <= {"1.1.0", "1.2.0"}
+        assert it.kept == [POISON]
+        # Once together, then each alone; the poison twice, to be sure.
+        assert sorted(it.workers.batches) == [1, 1, 1, 1, 1, 4]
+
+    run(tmp_path, body)
+
+
+def test_worker_gets_a_batch_and_as_many_requests_behind_it(tmp_path: Path) -> None:
+    async def body(it: ScriptedLine) -> None:
+        it.workers.script = Script(batch_max=3)
+        await it.orders.update(it.source("1.2.0"))
+        champion = it.line.slot.table.champion
+        assert champion is not None
+        asked = [asyncio.create_task(semver_of_answer(it)) for _ in range(9)]
+        await asyncio.sleep(0)
+        assert champion.leases <= 6
+        assert await asyncio.gather(*asked) == ["1.2.0"] * 9
+        assert it.workers.batches == [3, 3, 3]
+
+    run(tmp_path, body, config=CONFIG.model_copy(update={"pending_max": 16}))
+
+
 def test_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
     async def body(it: ScriptedLine) -> None:
         it.workers.script = Script(hold=asyncio.Event())

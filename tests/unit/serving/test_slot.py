@@ -73,7 +73,10 @@ def test_least_loaded_living_worker_is_chosen_and_nobody_beyond_the_bound() -> N
     open_: asyncio.Future[Reply] = asyncio.Future(loop=loop)
     loop.close()
     second._open = {1: open_}
-    assert group.least_loaded(2) is third
+    assert group.least_loaded() is third
     third._open = {1: open_, 2: open_}
-    assert group.least_loaded(2) is second
-    assert group.least_loaded(1) is None
+    assert group.least_loaded() is second
+    second._open = {1: open_, 2: open_}
+    assert group.least_loaded() is None
+    third.batch_max = 4
+    assert group.least_loaded() is third

@@ -6,7 +6,7 @@ import pytest
 from sightloop.errors import WorkerDiedError
 from sightloop.serving.order import Order
 from sightloop.serving.wire import Kind
-from sightloop.serving.workers import ON_FRAME, Worker
+from sightloop.serving.workers import IN_BATCH, ON_FRAME, Worker
 from sightloop.testing.scripted_worker import Script, ScriptedWorkers
 
 ORDER = Order(line="plate", source="1.0.0", store="", trust_folder="")
@@ -38,6 +38,46 @@ def test_death_blames_the_oldest_open_request_alone() -> None:
         assert dead == [worker]
 
     run(body)
+
+
+def died_on(
+    *, batch_max: int, requests: list[tuple[Kind, bool]]
+) -> Callable[[ScriptedWorkers, Worker, list[Worker]], Awaitable[None]]:
+    """Reasons given to `requests` (kind, alone) when their worker dies are put into `REASONS`."""
+
+    async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
+        source.script = Script(hold=asyncio.Event(), batch_max=batch_max)
+        await worker.carry_out(ORDER)
+        open_ = [worker.send(kind, b"frame", alone=alone) for kind, alone in requests]
+        await asyncio.sleep(0)
+        source.die(worker.pid)
+        errors = await asyncio.gather(*open_, return_exceptions=True)
+        REASONS[:] = [error.reason for error in errors if isinstance(error, WorkerDiedError)]
+
+    return body
+
+
+REASONS: list[str] = []
+FRAME, ALONE, TENSORS = (Kind.DETECT, False), (Kind.DETECT, True), (Kind.INFER, False)
+
+
+@pytest.mark.parametrize(
+    ("requests", "reasons"),
+    [
+        ([FRAME] * 4, [IN_BATCH] * 3 + ["worker_died"]),
+        ([FRAME], [ON_FRAME]),
+        ([ALONE, FRAME, FRAME], [ON_FRAME, "worker_died", "worker_died"]),
+        ([FRAME, ALONE, FRAME], [ON_FRAME, "worker_died", "worker_died"]),
+        ([FRAME, FRAME, ALONE], [IN_BATCH, IN_BATCH, "worker_died"]),
+        ([FRAME, FRAME, TENSORS], [IN_BATCH, IN_BATCH, "worker_died"]),
+        ([TENSORS, FRAME], [ON_FRAME, "worker_died"]),
+    ],
+)
+def test_death_on_a_batch_blames_all_that_can_have_been_in_it_and_no_other(
+    requests: list[tuple[Kind, bool]], reasons: list[str]
+) -> None:
+    run(died_on(batch_max=3, requests=requests))
+    assert reasons == REASONS
 
 
 def test_order_of_a_worker_that_dies_ends_with_an_error() -> None:
