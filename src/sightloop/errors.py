@@ -19,6 +19,7 @@
     ├── BackendError               a network and what runs it
     │   ├── ProviderUnavailableError  what shall run networks is not there or does not start
     │   ├── ModelLoadError         the weights cannot be loaded
+    │   ├── ChampionUnusableError  the champion cannot be run beside a candidate
     │   └── ModelContractError     shapes, names or classes are not those of the manifest
     ├── ServingError               a running server
     │   ├── LineNotFoundError      no such model line here
@@ -178,6 +179,12 @@ class ModelLoadError(BackendError):
     """The weights cannot be loaded."""
 
     default_reason = "model_unloadable"
+
+
+class ChampionUnusableError(BackendError):
+    """The champion cannot be run beside a candidate: no fault of the latter."""
+
+    default_reason = "champion_unusable"
 
 
 class ModelContractError(BackendError):

@@ -43,7 +43,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "simplejpeg": ("vision/decode.py",),
     "pycocotools": ("testing/coco_oracle.py",),  # a developer's tool; imported when asked for
     "faster_coco_eval": ("vision/average_precision.py",),
-    "prometheus_client": ("telemetry/metrics.py",),
+    "prometheus_client": ("telemetry/metrics.py", "serving/scrape.py"),
     "supervision": ("vision/detections.py",),  # the user's own; imported when asked for
     "matplotlib": ("pipeline/*_picture.py",),
     "pytest": ("testing/*.py",),

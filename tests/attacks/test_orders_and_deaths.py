@@ -143,7 +143,7 @@ async def live_through(folder: Path, acts: list[tuple[str, int]]) -> None:
 
 
 def living_workers(it: ScriptedLine) -> int:
-    return sum(worker.alive for worker in it.line._workers)
+    return sum(worker.alive for worker in it.line.workers)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from sightloop.serving.scrape import FAMILIES
 from sightloop.telemetry.metrics import ServingMetrics
 from sightloop.testing.markdown import code_of, rows_of, sections_of
 from sightloop.testing.source_tree import package_folder, read_modules
@@ -22,6 +23,8 @@ def test_every_metric_stands_there_as_it_is_exposed_and_no_other() -> None:
             ending = "_total" if isinstance(metric, Counter) else ""
             kind = type(metric).__name__.lower()
             known[f"{metric._name}{ending}"] = (kind, tuple(metric._labelnames))
+    for family in FAMILIES:
+        known[family.exposed] = (family.kind, family.labels)
     stated = {code_of(row[0])[0]: (row[1], code_of(row[2])) for row in rows_of(PAGE)}
     assert len(known) > 5
     assert stated == known

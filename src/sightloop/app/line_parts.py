@@ -127,6 +127,10 @@ class Spawner:
         self._zygote: Zygote | None = None
         self._lock = asyncio.Lock()
 
+    def zygote_pid(self) -> int | None:
+        """Process id of the zygote."""
+        return self._zygote.pid if self._zygote is not None else None
+
     async def start(self) -> None:
         self._zygote = await asyncio.to_thread(Zygote, environment=self._environment)
 

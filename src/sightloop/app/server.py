@@ -45,6 +45,7 @@ from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import ServedLine
 from sightloop.serving.records import LineHistory
 from sightloop.serving.rest import build_rest
+from sightloop.serving.scrape import LineCollector
 from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
 from sightloop.telemetry.events import emit
@@ -175,6 +176,7 @@ async def _serve(
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)
             lines[name] = ServedLine(line_parts(around, name, log))
+        metrics.registry.register(LineCollector(lines, zygote_pid=spawner.zygote_pid))
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
         data = DataPlane(lines, metrics=metrics, clock=clock)
@@ -187,9 +189,7 @@ async def _serve(
             version=version("sightloop"),
         )
         plane = join_protocol(app, lines, data, admin, store=store, clock=clock, config=spec.config)
-        if grpc_server is not None:
-            await grpc_server.serve(plane)
-        address = grpc_server.address if grpc_server is not None else None
+        address = await grpc_server.serve(plane) if grpc_server is not None else None
         await _answer_requests(
             app,
             listener,

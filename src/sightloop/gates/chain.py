@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sightloop.errors import BackendError, BundleError, ImageError
+from sightloop.errors import BackendError, BundleError, ChampionUnusableError, ImageError
 from sightloop.gates.behaviour import GATE as BEHAVIOUR
 from sightloop.gates.behaviour import (
     RECALL_LOSS_MAX,
@@ -39,7 +39,6 @@ from sightloop.gates.latency import (
 from sightloop.gates.measure import measure_behaviour
 from sightloop.gates.replay import (
     CalibrationSet,
-    ChampionUnusableError,
     Judged,
     Opponent,
     Replay,
@@ -302,7 +301,7 @@ def _judge(trial: _Trial, champion: Bundle | None) -> tuple[tuple[Verdict, ...],
         opponent = _opponent(champion, trial) if champion else None
         runs = replay(trial.loaded, calibration, opponent, race=race, stopwatch=trial.stopwatch)
     except ChampionUnusableError as error:
-        return (_champion_unusable(BEHAVIOUR, error.cause),), ()
+        return (_champion_unusable(BEHAVIOUR, error),), ()
     except (BackendError, ImageError) as error:
         return (Verdict(BEHAVIOUR, Outcome.FAIL, error.reason, error.message),), ()
     evidence = measure_behaviour(trial.bundle.manifest, calibration, opponent, runs)
@@ -328,7 +327,7 @@ def _opponent(bundle: Bundle, trial: _Trial) -> Opponent:
     try:
         calibration = calibration_of(bundle)
     except BundleError as error:
-        raise ChampionUnusableError(error) from error
+        raise ChampionUnusableError(error.message, error.reason) from error
     key = key_of(bundle, compute=trial.compute)
     known = load_answers(trial.answers, key) if trial.answers else {}
     return Opponent(bundle.manifest, calibration, known, load)

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sightloop.errors import BackendError, BundleError, ModelContractError
+from sightloop.errors import BackendError, ChampionUnusableError, ModelContractError
 from sightloop.gates.evidence import Slack
 from sightloop.gates.label_evidence import ColourEvidence, compare_colours, swap_colours
 from sightloop.gates.latency import Race, Stopwatch, Timings, timings_of
@@ -105,14 +105,6 @@ class Replay:
     candidate_runs: int
     champion_runs: int
     champion_computed: bool
-
-
-class ChampionUnusableError(Exception):
-    """Inside `gates/`: the champion cannot be run beside the candidate; no fault of the latter."""
-
-    def __init__(self, cause: BundleError | BackendError) -> None:
-        super().__init__(cause)
-        self.cause = cause
 
 
 def answer_threshold(manifest: Manifest) -> float:
@@ -286,7 +278,7 @@ class _Runs:
         try:
             self.champion = self.opponent.open()
         except BackendError as error:
-            raise ChampionUnusableError(error) from error
+            raise ChampionUnusableError(error.message, error.reason) from error
         self._run_champion(frame)
 
     def _run_candidate(self, frame: NDArray[np.uint8]) -> tuple[Detections, tuple[int, int]]:
@@ -300,7 +292,7 @@ class _Runs:
         try:
             return self._timed(self.champion, frame)
         except BackendError as error:
-            raise ChampionUnusableError(error) from error
+            raise ChampionUnusableError(error.message, error.reason) from error
 
     def _timed(
         self, detector: Judged, frame: NDArray[np.uint8]

@@ -27,11 +27,14 @@ from sightloop.errors import (
 )
 from sightloop.serving.admission import Pace, QueueLimits, QueueState, admit
 from sightloop.serving.asking import Ask, Reply
+from sightloop.serving.history import ReleaseId
 from sightloop.serving.shares import Shares
 from sightloop.serving.slot import Slot, WorkerGroup
 from sightloop.serving.streams import Streams
+from sightloop.serving.tally import Tally
 from sightloop.serving.workers import IN_BATCH, ON_FRAME, Worker
 from sightloop.telemetry.events import emit
+from sightloop.telemetry.metrics import ServingMetrics
 
 _KILLS_MAX = 2
 
@@ -89,14 +92,17 @@ class Dispatcher:
         shares: Shares,
         config: ServingConfig,
         clock: Clock,
+        metrics: ServingMetrics,
         keep_frame: Callable[[bytes], None],
     ) -> None:
         self.streams = Streams(config.streams_max)
+        self.tally = Tally()
         self._name = name
         self._slot = slot
         self._shares = shares
         self._clock = clock
         self._keep_frame = keep_frame
+        self._queue_wait = metrics.queue_wait.labels(name)
         self._timeout_s = config.request_timeout_s
         self._limits = QueueLimits(config.pending_max, config.pending_bytes_max)
         self._queue = _Queue()
@@ -111,6 +117,11 @@ class Dispatcher:
     def waiting(self) -> int:
         """Requests without a worker."""
         return len(self._queue.items)
+
+    @property
+    def running(self) -> int:
+        """Requests in workers."""
+        return self._running
 
     async def ask(self, ask: Ask) -> Reply:
         """Answer one request by the champion, or by the previous while the champion is dead.
@@ -198,7 +209,7 @@ class Dispatcher:
 
         def ended(answer: asyncio.Future[Reply]) -> None:
             hang.cancel()
-            self._ended(waiting, answer)
+            self._ended(waiting, answer, group.release)
 
         answer.add_done_callback(ended)
 
@@ -206,7 +217,7 @@ class Dispatcher:
         emit("worker_hangs", line=self._name, pid=worker.pid)
         worker.kill()
 
-    def _ended(self, waiting: _Waiting, answer: asyncio.Future[Reply]) -> None:
+    def _ended(self, waiting: _Waiting, answer: asyncio.Future[Reply], release: ReleaseId) -> None:
         self._running -= 1
         if waiting.ask.stream is not None:
             self.streams.closed(waiting.ask.stream)
@@ -215,10 +226,11 @@ class Dispatcher:
         if error is None:
             reply = answer.result()
             used_s = reply.times.total_us / 1e6
-            self._observe(waiting, used_s)
+            self._observe(waiting, reply, release)
             if not waiting.future.done():
                 waiting.future.set_result(reply)
         elif isinstance(error, WorkerDiedError):
+            self.tally.failed(release)
             self._again(waiting, error)
         else:
             self._fail(waiting, error)
@@ -242,11 +254,16 @@ class Dispatcher:
             ),
         )
 
-    def _observe(self, waiting: _Waiting, used_s: float) -> None:
+    def _observe(self, waiting: _Waiting, reply: Reply, release: ReleaseId) -> None:
         now_s = self._clock.monotonic_s()
         began_s = waiting.sent_s if self._last_answer_s is None else self._last_answer_s
         self._pace.observe(now_s - began_s)
-        self._service.observe(used_s)
+        self._service.observe(reply.times.total_us / 1e6)
+        queue_s = waiting.sent_s - waiting.entered_s
+        self._queue_wait.observe(queue_s)
+        self.tally.answered(
+            release, reply.times, queue_s=queue_s, total_s=now_s - waiting.entered_s
+        )
         self._last_answer_s = now_s if self._running else None
 
     def _fail(self, waiting: _Waiting, error: BaseException) -> None:

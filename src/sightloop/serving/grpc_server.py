@@ -84,11 +84,12 @@ class GrpcServer:
         self._closing = asyncio.get_running_loop().create_future()
         self._stopping: asyncio.Future[None] | None = None
 
-    async def serve(self, plane: OpenInference) -> None:
-        """Answer from now on."""
+    async def serve(self, plane: OpenInference) -> str:
+        """Answer from now on; gives the address."""
         calls = _Calls(plane, self._closing)
         self._server.add_generic_rpc_handlers((_inference(calls), _health(plane)))
         await self._server.start()
+        return self.address
 
     def begin_stop(self) -> None:
         """Take no new requests; open ones are answered for a while, streams end between two."""

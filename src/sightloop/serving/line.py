@@ -64,11 +64,12 @@ class ServedLine:
             shares=parts.shares,
             config=parts.config,
             clock=parts.clock,
+            metrics=parts.metrics,
             keep_frame=parts.keep_frame,
         )
         self.standby = Standby(self._spawn)
         self.candidate: Worker | None = None
-        self._workers: set[Worker] = set()
+        self.workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -191,11 +192,11 @@ class ServedLine:
 
     async def _spawn(self) -> Worker:
         worker = await self.parts.spawn(self._on_death)
-        self._workers.add(worker)
+        self.workers.add(worker)
         return worker
 
     def _on_death(self, worker: Worker) -> None:
-        self._workers.discard(worker)
+        self.workers.discard(worker)
         if worker.death_expected or self._closing:
             return
         role = self.slot.table.role_of(worker)
@@ -238,6 +239,7 @@ class ServedLine:
         fresh.enter(ReleaseState.ACTIVE if role == "champion" else ReleaseState.RETAINED)
         self.dispatcher.streams.found(fresh.release.digest)
         self.switch(table)
+        self.parts.metrics.worker_restarts.labels(self.parts.name, role or "none").inc()
         emit("worker_recovered", line=self.parts.name, release=fresh.release.semver)
         return True
 
@@ -256,4 +258,4 @@ class ServedLine:
                     await asyncio.wait_for(worker.drained(), limit_s)
                 if worker.alive:
                     worker.enter(ReleaseState.DRAINING)
-        await asyncio.gather(*(worker.stop(limit_s) for worker in list(self._workers)))
+        await asyncio.gather(*(worker.stop(limit_s) for worker in list(self.workers)))

@@ -26,62 +26,71 @@ class ServingMetrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # not annotated there
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self.requests = self._counter(
             "sightloop_requests",
             "Requests to the data plane by how they ended: ok or an error's reason.",
             ["line", "outcome"],
-            registry=self.registry,
         )
-        self.latency = Histogram(
+        self.latency = self._histogram(
             "sightloop_request_seconds",
             "From the request's last byte read to the answer handed to the socket.",
             ["line"],
-            buckets=_SECONDS,
-            registry=self.registry,
+            _SECONDS,
         )
-        self.pending = Gauge(
-            "sightloop_requests_pending",
-            "Requests that wait for a worker's answer.",
+        self.queue_wait = self._histogram(
+            "sightloop_queue_wait_seconds",
+            "From a request's entry to its way to a worker.",
             ["line"],
-            registry=self.registry,
+            _SECONDS,
         )
-        self.release = Gauge(
+        self.pending = self._gauge(
+            "sightloop_requests_pending", "Requests that wait for a worker's answer.", ["line"]
+        )
+        self.release = self._gauge(
             "sightloop_release_info",
             "1 for the release that holds a role on this server.",
             ["line", "role", "semver", "digest"],
-            registry=self.registry,
         )
-        self.updates = Counter(
+        self.updates = self._counter(
             "sightloop_updates",
             "Updates, rollbacks and recoveries by outcome.",
             ["line", "action", "outcome"],
-            registry=self.registry,
         )
-        self.update_seconds = Histogram(
+        self.update_seconds = self._histogram(
             "sightloop_update_seconds",
             "From the order to its end, by action.",
             ["line", "action"],
-            buckets=_UPDATE_SECONDS,
-            registry=self.registry,
+            _UPDATE_SECONDS,
         )
-        self.verdicts = Counter(
+        self.verdicts = self._counter(
             "sightloop_gate_verdicts",
             "Verdicts of the gates.",
             ["line", "gate", "outcome", "reason"],
-            registry=self.registry,
         )
-        self.worker_deaths = Counter(
+        self.worker_deaths = self._counter(
             "sightloop_worker_deaths",
             "Worker processes that ended without being told to, by the role they had.",
             ["line", "role"],
-            registry=self.registry,
         )
-        self.degraded = Gauge(
-            "sightloop_line_degraded",
-            "1 while a line is not answered by its champion.",
-            ["line"],
-            registry=self.registry,
+        self.worker_restarts = self._counter(
+            "sightloop_worker_restarts",
+            "Workers that took a dead one's place, by role.",
+            ["line", "role"],
         )
+        self.degraded = self._gauge(
+            "sightloop_line_degraded", "1 while a line is not answered by its champion.", ["line"]
+        )
+
+    def _counter(self, name: str, meaning: str, labels: list[str]) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, labels: list[str]) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, labels: list[str], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(name, meaning, labels, buckets=buckets, registry=self.registry)
 
     def set_roles(self, line: str, roles: dict[str, tuple[str, str]]) -> None:
         """State which release (semver, digest) holds each role of `line`; others go."""

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightloop.errors import BackendError, ImageError, ModelContractError
+from sightloop.errors import BackendError, ChampionUnusableError, ImageError, ModelContractError
 from sightloop.gates.latency import PAIRS_MAX, PAIRS_MIN, SYSTEM_STOPWATCH, Race, Stopwatch
 from sightloop.gates.replay import (
     Answers,
     CalibrationFrame,
     CalibrationSet,
-    ChampionUnusableError,
     Judged,
     Opponent,
     Replay,
