@@ -14,6 +14,7 @@ import pytest
 
 from sightloop.config.workspace import open_workspace
 from sightloop.errors import RegistryError
+from sightloop.registry.mlflow_lookup import find_registered
 from sightloop.registry.mlflow_registry import BUNDLE_ARTIFACT, MlflowRegistry
 from sightloop.registry.mlflow_store import MlflowStore, open_mlflow
 from sightloop.registry.mlflow_tracker import MlflowTracker
@@ -116,6 +117,31 @@ class TestMlflow(RegistryKit):
         assert whole != half.info.run_id
         assert store.client.get_run(half.info.run_id).info.status == "KILLED"
         assert tracker.find("plate", "a" * 64) == whole
+
+    def test_registered_release_is_known_without_mlflow_and_a_deleted_one_is_not(
+        self, store: MlflowStore, releases: Releases
+    ) -> None:
+        bundle, other = releases.make("1.0.0"), releases.make("1.1.0")
+        assert find_registered(store.database, bundle) is None
+        run_id = MlflowTracker(store).record(record_of(bundle.digest))
+        assert find_registered(store.database, bundle) is None
+        made = MlflowRegistry(store).register(bundle, run_id=run_id)
+        assert find_registered(store.database, bundle) == made
+        assert find_registered(store.database, other) is None
+        store.client.delete_run(run_id)
+        assert find_registered(store.database, bundle) is None
+        store.client.restore_run(run_id)
+        assert find_registered(store.database, bundle) == made
+        store.client.delete_model_version("plate", made.number)
+        assert find_registered(store.database, bundle) is None
+
+    def test_database_that_is_absent_or_none_knows_nothing(
+        self, releases: Releases, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "mlflow.db"
+        assert find_registered(file, releases.make("1.0.0")) is None
+        file.write_bytes(b"no database" * 100)
+        assert find_registered(file, releases.make("1.0.0")) is None
 
     def test_deleted_experiment_is_said_with_the_way_back(self, store: MlflowStore) -> None:
         store.client.delete_experiment(store.experiment_of("plate"))

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
+from sightloop._support.files import naming_full_disk
+
 
 def open_sqlite(path: Path) -> Engine:
     """Give an engine on the SQLite file at `path`, created if absent.
@@ -14,7 +16,8 @@ def open_sqlite(path: Path) -> Engine:
     Write-ahead log with full sync: what a commit has returned for survives a power cut. A
     second writer waits up to 10 s.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with naming_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
 
     @event.listens_for(engine, "connect")

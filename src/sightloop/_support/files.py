@@ -7,6 +7,8 @@ A reader never sees half a file. A crash leaves at most a temporary name startin
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -14,9 +16,35 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+from sightloop.errors import WorkspaceError
 
 _CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextlib.contextmanager
+def naming_full_disk(place: Path) -> Iterator[None]:
+    """Give the error of a full disk its name; any other passes as it is.
+
+    Args:
+        place: What was being written, for the message.
+
+    Raises:
+        WorkspaceError: `disk_full`; what was half-written is never read.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise WorkspaceError(
+            f"{place}: expected room to write, found: {error.strerror}; free disk space and do the "
+            "same again: it goes on from what is whole",
+            "disk_full",
+        ) from error
 
 
 def write_bytes_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -93,6 +121,19 @@ def sha256_file(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, created if absent, against others who ask for it; killed ones' files go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        remove_temporaries(folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_temporaries(folder: Path) -> None:

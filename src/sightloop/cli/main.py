@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import typer
 
+from sightloop._support.files import naming_full_disk
 from sightloop.cli import bench, dataset, demo, detect, doctor, pipeline, release, rollout, serve
 from sightloop.errors import (
     BackendError,
@@ -67,7 +69,8 @@ def exit_code_of(error: SightloopError) -> int:
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        app()
+        with naming_full_disk(Path.cwd()):
+            app()
     except SightloopError as error:
         _show(error)
         sys.exit(exit_code_of(error))

@@ -9,7 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from sightloop._support.files import TEMPORARY_PREFIX, write_bytes_atomic
+from sightloop._support.files import (
+    TEMPORARY_PREFIX,
+    alone_in,
+    naming_full_disk,
+    write_bytes_atomic,
+)
 from sightloop.distribution.store import ReleaseStore
 
 FOLDER_NAME: Final = "holds"
@@ -27,8 +32,11 @@ class Holds:
 
         Raises:
             ReleaseNotFoundError: `digest` is no digest.
+            WorkspaceError: `disk_full`; a hold that was there stays as it was.
         """
-        write_bytes_atomic(self._file_of(digest), " ".join(note.split()).encode())
+        file = self._file_of(digest)
+        with naming_full_disk(file), alone_in(self._folder):
+            write_bytes_atomic(file, " ".join(note.split()).encode())
 
     def lift(self, digest: str) -> bool:
         """End a hold; False if there was none.

@@ -20,7 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sightloop._support.files import TEMPORARY_PREFIX, sync_folder, sync_tree
+from sightloop._support.files import (
+    TEMPORARY_PREFIX,
+    naming_full_disk,
+    sync_folder,
+    sync_tree,
+)
 from sightloop.errors import BundleError, ReleaseNotFoundError, WorkspaceError
 from sightloop.release.archive import unpack_archive
 from sightloop.release.bundle import Bundle, claimed_digest, copy_bundle, read_bundle, verify_bundle
@@ -68,6 +73,7 @@ class ReleaseStore:
 
         Raises:
             BundleError: The source is not to be believed; nothing of it stays.
+            WorkspaceError: `disk_full`; nothing of it stays.
         """
         if self._is_inside(bundle_folder):
             bundle = verify_bundle(bundle_folder, trust)
@@ -77,7 +83,8 @@ class ReleaseStore:
             digest = verify_bundle(bundle_folder, trust).digest
             self._touch(digest)
         else:
-            with self._temporary() as temporary:
+            self.drop_unfinished()
+            with naming_full_disk(self.root), self._temporary() as temporary:
                 digest = copy_bundle(bundle_folder, temporary, trust).digest
                 self._publish(temporary, digest, trust)
         return self.get(digest, trust)
@@ -109,7 +116,11 @@ class ReleaseStore:
         Raises:
             ReleaseNotFoundError: `digest` is no digest.
         """
-        with self._temporary() as discarded, contextlib.suppress(FileNotFoundError):
+        with (
+            naming_full_disk(self.root),
+            self._temporary() as discarded,
+            contextlib.suppress(FileNotFoundError),
+        ):
             os.rename(self.path_of(digest), discarded / "removed")
             sync_folder(self.root)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sightloop._support.clock import Clock, SystemClock
+from sightloop._support.files import naming_full_disk
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ConfigError, ReleaseNotFoundError, VersionExistsError
@@ -188,13 +189,14 @@ def run_steps(
     Raises:
         ConfigError: `file_missing`: said before the first step, not hours later.
         GraphInvalidError: The steps do not fit together.
+        WorkspaceError: `disk_full`; a repetition goes on from the finished steps.
         SightloopError: A step failed.
     """
     check_graph(steps)
     for step in steps:
         for name, file in step.files.items():
             check_outside(name, file)
-    with hold_line(workspace, line):
+    with naming_full_disk(workspace.root), hold_line(workspace, line):
         mark_interrupted(workspace, line)
         run_id = new_run_id(clock)
         record = RunRecord(

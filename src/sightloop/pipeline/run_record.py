@@ -6,6 +6,7 @@ next run of its line marks it `interrupted`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,9 @@ class RunRecord:
         """A step failed or was interrupted, and with it the run. Returns which."""
         how: How = "failed" if isinstance(error, Exception) else "interrupted"
         self._steps[step] |= {"state": how, "seconds": round(seconds, 3)}
-        self._close(how, error)
+        # On a full disk the record stays as it was; the error itself goes up all the same.
+        with contextlib.suppress(OSError):
+            self._close(how, error)
         return how
 
     def done(self, result: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightloop._support.files import write_bytes_atomic
+from sightloop._support.files import naming_full_disk, write_bytes_atomic
 from sightloop.config.workspace import Workspace
 from sightloop.errors import GraphInvalidError, SightloopError, StepFailedError
 from sightloop.pipeline.cache import (
@@ -128,7 +128,8 @@ def call_step(name: str, module: str, context: StepContext) -> None:
             "module_missing",
         ) from error
     try:
-        function(context)
+        with naming_full_disk(context.workspace.root):
+            function(context)
     except SightloopError:
         raise
     except Exception as error:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sightloop._support.files import TEMPORARY_PREFIX, sync_folder, write_bytes_atomic
 from sightloop.config.sealed_environment import seal_mlflow
 from sightloop.config.workspace import Workspace
 from sightloop.errors import MissingExtraError, RegistryError
@@ -67,7 +70,7 @@ def check_mlflow_installed() -> None:
 
 
 def open_mlflow(workspace: Workspace) -> MlflowStore:
-    """Open the workspace's store, created if absent.
+    """Open the workspace's store, created if absent: its database appears whole or not at all.
 
     Raises:
         MissingExtraError: MLflow is not installed.
@@ -79,15 +82,40 @@ def open_mlflow(workspace: Workspace) -> MlflowStore:
 
     for name in ("mlflow", "alembic"):  # a new database is announced in fifty lines
         logging.getLogger(name).setLevel(logging.WARNING)
-    workspace.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
-    address = f"sqlite:///{workspace.mlflow_database.resolve()}"
     with mlflow_errors():
+        workspace.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+        if not workspace.mlflow_database.exists():
+            _create_database(workspace)
+        address = f"sqlite:///{workspace.mlflow_database.resolve()}"
         client = mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
     return MlflowStore(
         client=client,
         database=workspace.mlflow_database.resolve(),
         artifacts=workspace.mlflow_artifacts.resolve(),
     )
+
+
+def _create_database(workspace: Workspace) -> None:
+    """Have MLflow make its tables beside, then give the whole file its name.
+
+    MLflow makes them in hundreds of statements, and cannot go on from half of them. Of two
+    processes that do this at once, one file wins.
+    """
+    import mlflow
+
+    final = workspace.mlflow_database
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    # Below `runs`, where the next run removes what a killed one left.
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=workspace.runs) as name:
+        made = Path(name, final.name)
+        address = f"sqlite:///{made}"
+        mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+        # A copy: MLflow keeps the file that it made open.
+        copy = Path(name, "copy")
+        write_bytes_atomic(copy, made.read_bytes())
+        with suppress(FileExistsError):
+            os.link(copy, final)
+        sync_folder(final.parent)
 
 
 @contextmanager

@@ -30,7 +30,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from sightloop._support.files import TEMPORARY_PREFIX, sync_folder, write_bytes_atomic
+from sightloop._support.files import (
+    TEMPORARY_PREFIX,
+    alone_in,
+    naming_full_disk,
+    sync_folder,
+    write_bytes_atomic,
+)
 from sightloop.errors import ConfigError, SignatureInvalidError
 
 DEFAULT_KEY: Final = "default"
@@ -119,20 +125,19 @@ def create_key(folder: Path, name: str = DEFAULT_KEY) -> SigningKey:
             f"key name: expected 1 to 64 of A-Z, a-z, 0-9, '_' and '-', found {name!r}",
             "key_name_invalid",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     private = Ed25519PrivateKey.generate()
     path = folder / f"{name}.key"
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
-        _write_once(path, pem)
-    except FileExistsError as error:
-        raise ConfigError(
-            f"{path}: a key of this name exists and is never replaced; choose another --name",
-            "key_exists",
-        ) from error
-    key = _signing_key(private)
-    _write_public(folder / f"{name}.pub", private)
-    return key
+    with naming_full_disk(path), alone_in(folder):
+        try:
+            _write_once(path, pem)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{path}: a key of this name exists and is never replaced; choose another --name",
+                "key_exists",
+            ) from error
+        _write_public(folder / f"{name}.pub", private)
+    return _signing_key(private)
 
 
 def _write_public(path: Path, private: Ed25519PrivateKey) -> None:
@@ -155,7 +160,8 @@ def ensure_key(folder: Path, name: str = DEFAULT_KEY) -> tuple[SigningKey, bool]
                 raise
     key = load_signing_key(path)
     if not (folder / f"{name}.pub").exists():
-        _write_public(folder / f"{name}.pub", key.private)
+        with naming_full_disk(folder), alone_in(folder):
+            _write_public(folder / f"{name}.pub", key.private)
     return key, False
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from sightloop.errors import WorkspaceError
 from sightloop.release.manifest import parse_semver
 from sightloop.release.verdict import Verdict, verdict_from_dict
 
@@ -132,8 +134,21 @@ class HistoryStore:
     """The events of all slots of a workspace. Safe to use from any one thread at a time."""
 
     def __init__(self, engine: Engine) -> None:
+        """Open the table, created if absent.
+
+        Raises:
+            WorkspaceError: The database cannot be opened (history_unusable).
+        """
         self._engine = engine
-        _TABLES.create_all(engine)
+        try:
+            _TABLES.create_all(engine)
+        except SQLAlchemyError as error:
+            engine.dispose()
+            raise WorkspaceError(
+                f"history {engine.url.database}: expected a database that can be opened and "
+                f"written, found: {error.__cause__ or error}; free disk space or mend the file",
+                "history_unusable",
+            ) from error
 
     def append(self, line: str, event: SlotEvent) -> None:
         """Add one event; durable on return."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,31 @@ def test_database_that_is_none_is_a_registry_error(tmp_path: Path) -> None:
     workspace.mlflow_database.write_bytes(b"no database" * 100)
     with pytest.raises(RegistryError):
         open_mlflow(workspace)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mlflow") is None,
+    reason="MLflow is not installed (extra `registry`)",
+)
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+def test_database_appears_whole_and_one_that_is_there_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = open_workspace(tmp_path)
+    link = os.link
+
+    def link_late(source: str, target: Path) -> None:
+        assert not target.exists()
+        shutil.copyfile(source, target)
+        target.touch()
+        late.append(target.stat().st_ino)
+        link(source, target)
+
+    late: list[int] = []
+    monkeypatch.setattr(os, "link", link_late)
+    open_mlflow(workspace)
+    assert [workspace.mlflow_database.stat().st_ino] == late
+    assert not list(workspace.runs.iterdir())
 
 
 @pytest.mark.skipif(

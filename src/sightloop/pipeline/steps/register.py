@@ -2,7 +2,7 @@
 
 Has side effects and is never served from cache. Each effect is a no-change when repeated, in an
 order that leaves nothing pointing at what is not there: the store first, then the tracked run,
-then the registered version.
+then the registered version. A release that is registered already is known without MLflow.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from sightloop.pipeline.context import StepContext
 from sightloop.pipeline.steps.evaluate import METRICS_NAME
 from sightloop.pipeline.training.results import TrainingResults, read_results
 from sightloop.pipeline.training.trainer import CHECKPOINT_NAME
+from sightloop.registry.mlflow_lookup import find_registered
 from sightloop.registry.mlflow_registry import MlflowRegistry
 from sightloop.registry.mlflow_store import check_mlflow_installed, open_mlflow
 from sightloop.registry.mlflow_tracker import MlflowTracker
-from sightloop.registry.registry import Registry, same_version
+from sightloop.registry.registry import RegisteredVersion, Registry, same_version
 from sightloop.registry.tracker import DatasetUse, EpochMetrics, RunRecord, Tracker
 from sightloop.release.bundle import Bundle, verify_bundle
 from sightloop.release.signing import load_trust
@@ -32,6 +33,14 @@ from sightloop.release.signing import load_trust
 def run(context: StepContext) -> None:
     """Register in the workspace's store and its embedded MLflow."""
     check_mlflow_installed()
+    trust = load_trust(context.workspace.keys)
+    offered = verify_bundle(context.inputs["bundle"], trust)
+    _check_identity(context, offered)
+    known = find_registered(context.workspace.mlflow_database, offered)
+    if known is not None:
+        bundle = ReleaseStore(context.workspace.releases).add(offered.folder, trust)
+        _write_result(context, bundle, known, run_id=known.run_id)
+        return
     store = open_mlflow(context.workspace)
     register_with(context, MlflowTracker(store), MlflowRegistry(store))
 
@@ -54,6 +63,12 @@ def register_with(context: StepContext, tracker: Tracker, registry: Registry) ->
     run_id = tracker.record(record)
     context.report(0.7, f"run {run_id} recorded")
     version = registry.register(bundle, run_id=run_id)
+    _write_result(context, bundle, version, run_id=run_id)
+
+
+def _write_result(
+    context: StepContext, bundle: Bundle, version: RegisteredVersion, *, run_id: str
+) -> None:
     result = {
         "line": version.line,
         "semver": version.semver,
