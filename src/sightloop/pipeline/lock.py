@@ -63,10 +63,11 @@ def _sweep_if_alone(workspace: Workspace, everyone: int) -> None:
         fcntl.flock(everyone, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
+    old = _by_age(workspace.unfinished)[_UNFINISHED_KEPT:]  # before the sweep touches them
     for pattern in ("cache", "cache/*", "runs", "runs/*", "runs/*/steps", "unfinished/*/*"):
         for folder in workspace.root.glob(pattern):
             remove_temporaries(folder)
-    for folder in _by_age(workspace.unfinished)[_UNFINISHED_KEPT:]:
+    for folder in old:
         shutil.rmtree(folder, ignore_errors=True)
 
 
