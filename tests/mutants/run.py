@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         name="named version answered by whoever serves",
         file="serving/open_inference.py",
-        text="            digest=digest,\n        )\n        began_s",
-        replacement="            digest=None,\n        )\n        began_s",
+        text="            digest=digest,\n        )\n        reply",
+        replacement="            digest=None,\n        )\n        reply",
         test="tests/unit/serving/test_open_inference.py::"
         "test_request_that_names_a_version_gets_that_release_or_none",
     ),

@@ -12,7 +12,7 @@ import asyncio
 import bisect
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sightloop._support.clock import Clock
 from sightloop.config.serving import ServingConfig
@@ -37,6 +37,7 @@ from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
 _KILLS_MAX = 2
+_OK = 200
 
 
 @dataclass(slots=True)
@@ -138,15 +139,28 @@ class Dispatcher:
             async with asyncio.timeout(waiting.deadline_s - waiting.entered_s):
                 return await waiting.future
         except TimeoutError:
-            raise self._too_late(waiting) from None
+            error = self._too_late(waiting)
+            self._count_failure(waiting)
+            raise error from None
+        except SightloopError:
+            self._count_failure(waiting)
+            raise
         finally:
             self._queue.remove(waiting)
+
+    def _count_failure(self, waiting: _Waiting) -> None:
+        answering = self._slot.table.answering
+        if answering is not None:
+            total_s = self._clock.monotonic_s() - waiting.entered_s
+            self.tally.failed(answering.release, total_s=total_s)
 
     def _enter(self, ask: Ask) -> _Waiting:
         now_s = self._clock.monotonic_s()
         left_s = min(self._timeout_s, self._timeout_s if ask.timeout_s is None else ask.timeout_s)
-        if ask.digest is not None and self._slot.table.of_digest(ask.digest) is None:
-            raise self._unknown(ask.digest)
+        if ask.digest is not None:
+            if self._slot.table.of_digest(ask.digest) is None:
+                raise self._unknown(ask.digest)
+            ask = replace(ask, stream=None)  # a named release pins nothing
         state = QueueState(
             waiting=len(self._queue.items),
             waiting_bytes=self._queue.size_bytes,
@@ -230,7 +244,6 @@ class Dispatcher:
             if not waiting.future.done():
                 waiting.future.set_result(reply)
         elif isinstance(error, WorkerDiedError):
-            self.tally.failed(release)
             self._again(waiting, error)
         else:
             self._fail(waiting, error)
@@ -261,9 +274,14 @@ class Dispatcher:
         self._service.observe(reply.times.total_us / 1e6)
         queue_s = waiting.sent_s - waiting.entered_s
         self._queue_wait.observe(queue_s)
-        self.tally.answered(
-            release, reply.times, queue_s=queue_s, total_s=now_s - waiting.entered_s
-        )
+        total_s = now_s - waiting.entered_s
+        if reply.status == _OK:
+            wall_s = self._clock.wall_s()
+            self.tally.answered(
+                release, reply.times, queue_s=queue_s, total_s=total_s, wall_s=wall_s
+            )
+        else:
+            self.tally.failed(release, total_s=total_s)
         self._last_answer_s = now_s if self._running else None
 
     def _fail(self, waiting: _Waiting, error: BaseException) -> None:

@@ -19,7 +19,6 @@ from sightloop.distribution.store import StoreEntry
 from sightloop.errors import (
     ReleaseNotFoundError,
     ReleaseNotReadyError,
-    SightloopError,
     UnsupportedError,
 )
 from sightloop.protocol.envelope import AnswerParts, join_request, split_answer
@@ -33,7 +32,7 @@ from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.history import ReleaseId
 from sightloop.serving.line import ServedLine
-from sightloop.serving.model_statistics import ModelStatistics
+from sightloop.serving.model_statistics import statistics_of
 from sightloop.serving.slot import WorkerGroup
 from sightloop.serving.update import OrderOutcome
 from sightloop.serving.wire import Kind
@@ -93,7 +92,6 @@ class OpenInference:
         self._known = known
         self._clock = clock
         self._version = version
-        self._counts = ModelStatistics()
         self._manifests: dict[str, Manifest] = {}
 
     @property
@@ -144,9 +142,8 @@ class OpenInference:
         for name in [model] if model else sorted(self._lines):
             digest = self._digest_of(name, version)
             loaded = self._loaded(name)
-            self._counts.keep(name, {release.digest for release in loaded})
             found += [
-                self._counts.as_dict(name, release.semver, release.digest)
+                statistics_of(name, self._lines[name].dispatcher.tally.of(release))
                 for release in loaded
                 if digest in (None, release.digest)
             ]
@@ -175,25 +172,18 @@ class OpenInference:
             LineNotFoundError, ReleaseNotFoundError: Neither is here.
             ServingError: Nobody could answer, or not in time.
         """
-        line = self._data.line(model)
         digest = self._digest_of(model, version)
         settings = self._settings(head)
         limits = [s for s in (settings.timeout_s, time_left_s) if s is not None]
         ask = Ask(
             join_request(head, raw),
             kind=Kind.INFER,
-            stream=settings.stream if digest is None else None,  # a named release pins nothing
+            stream=settings.stream,
             timeout_s=min(limits, default=None),
             digest=digest,
         )
-        began_s = self._clock.monotonic_s()
-        try:
-            reply = await self._data.ask(model, ask)
-        except SightloopError:
-            self._count_failure(line, digest, began_s)
-            raise
+        reply = await self._data.ask(model, ask)
         if reply.status != 200:
-            self._count_failure(line, digest, began_s)
             return _refusal_of(reply)
         parts = split_answer(reply.body)
         if digest not in (None, parts.digest):
@@ -201,13 +191,6 @@ class OpenInference:
                 f"line {model}: expected release {digest} to answer, found {parts.digest}; the "
                 "answer is dropped"
             )
-        self._counts.count_success(
-            model,
-            parts.digest,
-            total_ns=self._ns_since(began_s),
-            times=reply.times,
-            wall_s=self._clock.wall_s(),
-        )
         return parts
 
     async def repository_index(self, *, ready: bool) -> list[dict[str, str]]:
@@ -325,17 +308,6 @@ class OpenInference:
                 del self._manifests[next(iter(self._manifests))]
             self._manifests[digest] = manifest
         return manifest, digest
-
-    def _count_failure(self, line: ServedLine, digest: str | None, began_s: float) -> None:
-        answering = line.slot.table.answering
-        if digest is None and answering is not None:
-            digest = answering.release.digest
-        if digest is not None:
-            total_ns = self._ns_since(began_s)
-            self._counts.count_failure(line.parts.name, digest, total_ns=total_ns)
-
-    def _ns_since(self, began_s: float) -> int:
-        return round((self._clock.monotonic_s() - began_s) * 1e9)
 
 
 def _index_of(name: str, group: WorkerGroup) -> dict[str, str]:

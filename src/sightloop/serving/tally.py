@@ -22,7 +22,9 @@ class ReleaseCounts:
     Attributes:
         release: Which.
         answers: How many it gave.
-        failures: Requests that went to it and got no answer.
+        failures: Requests that it was to answer and that got none, or an error.
+        failed_s: Time of these.
+        last_answer_wall_s: When it answered last, seconds since the epoch.
         total_s: From a request's entry to its answer.
         queue_s: From its entry to its way to a worker.
     """
@@ -30,6 +32,8 @@ class ReleaseCounts:
     release: ReleaseId
     answers: int = 0
     failures: int = 0
+    failed_s: float = 0.0
+    last_answer_wall_s: float = 0.0
     total_s: float = 0.0
     queue_s: float = 0.0
     decode_s: float = 0.0
@@ -64,11 +68,18 @@ class Tally:
         return found
 
     def answered(
-        self, release: ReleaseId, times: StageTimes, *, queue_s: float, total_s: float
+        self,
+        release: ReleaseId,
+        times: StageTimes,
+        *,
+        queue_s: float,
+        total_s: float,
+        wall_s: float,
     ) -> None:
-        """Count one answer."""
+        """Count one answer, given at `wall_s`."""
         counts = self.of(release)
         counts.answers += 1
+        counts.last_answer_wall_s = wall_s
         counts.total_s += total_s
         counts.queue_s += queue_s
         counts.decode_s += times.decode_us / 1e6
@@ -76,6 +87,8 @@ class Tally:
         counts.inference_s += times.inference_us / 1e6
         counts.postprocess_s += times.postprocess_us / 1e6
 
-    def failed(self, release: ReleaseId) -> None:
-        """Count one request that went to a release and got no answer."""
-        self.of(release).failures += 1
+    def failed(self, release: ReleaseId, *, total_s: float) -> None:
+        """Count one request that got no answer, or an error."""
+        counts = self.of(release)
+        counts.failures += 1
+        counts.failed_s += total_s

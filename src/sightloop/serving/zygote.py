@@ -31,6 +31,7 @@ _FORK = b"F"
 _READY = b"R"
 _POLL_S = 1.0
 _GRACE_S = 3.0
+_REAP_S = 0.02
 
 ENVIRONMENT = {
     # A second thread in the zygote would make fork unsafe.
@@ -190,8 +191,11 @@ def _serve(control: socket.socket) -> None:
         if data != _FORK:
             break
         _fork_one(control, fds, children)
-    select.select([], [], [], _GRACE_S if children else 0)
-    _reap(children)
+    waited_s = 0.0
+    while children and waited_s < _GRACE_S:
+        select.select([], [], [], _REAP_S)
+        waited_s += _REAP_S
+        _reap(children)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
 

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-from sightloop.serving.model_statistics import ModelStatistics
+from sightloop.serving.history import ReleaseId
+from sightloop.serving.model_statistics import statistics_of
+from sightloop.serving.tally import ReleaseCounts, Tally
 from sightloop.serving.wire import StageTimes
 
 TIMES = StageTimes(decode_us=1, preprocess_us=2, inference_us=4, postprocess_us=8)
+RELEASE = ReleaseId("1.0.0", "aa")
 
 
-def test_what_the_parts_leave_over_is_the_queue() -> None:
-    counts = ModelStatistics()
+def test_times_of_a_line_are_tritons_parts_in_nanoseconds() -> None:
+    tally = Tally()
     for _ in range(2):
-        counts.count_success("plate", "aa", total_ns=20_000, times=TIMES, wall_s=1.5)
-    counts.count_failure("plate", "aa", total_ns=7)
-    found = counts.as_dict("plate", "1.0.0", "aa")
+        tally.answered(RELEASE, TIMES, queue_s=5e-6, total_s=20e-6, wall_s=1.5)
+    tally.failed(RELEASE, total_s=7e-9)
+    found = statistics_of("plate", tally.of(RELEASE))
     stats = found["inference_stats"]
+    assert (found["name"], found["version"]) == ("plate", "1.0.0")
     assert found["last_inference"] == 1500
     assert found["inference_count"] == found["execution_count"] == 2
     assert stats["success"] == {"count": 2, "ns": 40_000}
@@ -24,18 +28,7 @@ def test_what_the_parts_leave_over_is_the_queue() -> None:
     assert found["batch_stats"][0]["batch_size"] == 1
 
 
-def test_releases_are_counted_apart_and_those_that_are_gone_are_forgotten() -> None:
-    counts = ModelStatistics()
-    for digest in ("aa", "bb"):
-        counts.count_success("plate", digest, total_ns=1, times=TIMES, wall_s=0)
-    counts.count_success("bolt", "aa", total_ns=1, times=TIMES, wall_s=0)
-    counts.keep("plate", {"bb"})
-    assert counts.as_dict("plate", "1.0.0", "aa")["inference_count"] == 0
-    assert counts.as_dict("plate", "1.1.0", "bb")["inference_count"] == 1
-    assert counts.as_dict("bolt", "1.0.0", "aa")["inference_count"] == 1
-
-
 def test_release_without_requests_has_zeros() -> None:
-    found = ModelStatistics().as_dict("plate", "1.0.0", "aa")
+    found = statistics_of("plate", ReleaseCounts(RELEASE))
     assert found["inference_stats"]["success"] == {"count": 0, "ns": 0}
     assert found["batch_stats"] == []
