@@ -69,6 +69,10 @@ table.matrix { width: auto; }
 .bar i.second { background: var(--second); }
 .bar b { position: absolute; top: -2px; width: 2px; height: 16px; background: var(--ink);
   margin-left: -1px; }
+.bar.thin { height: 7px; margin: 2px 0; } .bar.thin i { height: 7px; }
+.bar.thin b { height: 11px; }
+.ink.first { color: var(--first); } .ink.second { color: var(--second); }
+.ink { font-weight: 600; }
 .worst { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 14px; }
 @media (max-width: 560px) { .worst { grid-template-columns: 1fr; } }
 .worst img { display: block; width: 100%; height: auto; border-radius: 6px; }

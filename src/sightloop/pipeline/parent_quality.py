@@ -1,8 +1,9 @@
 """A candidate and its parent on the candidate's test split: what the gate `quality` judges.
 
 Both exported files run here, through the server's own code, each at its own operating threshold
-and with its own preprocessing. Which images count is pinned by the candidate's dataset version;
-whether the parent was trained on some of them is not known here.
+and with its own preprocessing; what was lost is drawn into the run's folder. Which images count is
+pinned by the candidate's dataset version; whether the parent was trained on some of them is not
+known here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sightloop.gates.quality import (
     QualityPolicy,
     check_quality,
 )
+from sightloop.pipeline.comparison import FOLDER_NAME, Side, write_comparison
 from sightloop.pipeline.context import Report, StepContext
 from sightloop.pipeline.evaluation import Evaluation, evaluate_items
 from sightloop.pipeline.exported_model import ExportedModel, ModelContractFile
@@ -29,6 +31,8 @@ def compare_with_parent(
     context: StepContext, exported: ExportedModel, parent: Bundle
 ) -> QualityJudgement:
     """Run both on the test split of `dataset` and judge the difference.
+
+    What was lost is shown in the run's folder, in `quality/`.
 
     Args:
         context: Of the step `gate`.
@@ -51,20 +55,29 @@ def compare_with_parent(
             output=theirs.output,
         ),
     )
-    candidate = _answers(context, exported, score=score, part=(0.7, 0.15))
-    champion = _answers(context, parent_model, score=parent_score, part=(0.85, 0.15))
+    candidate = _answers(context, exported, part=(0.7, 0.15))
+    champion = _answers(context, parent_model, part=(0.85, 0.15))
     labelled = LabelledSet(
         labels=candidate.labels,
         facts=candidate.facts,
         slices=slices_of(context, candidate, exported.contract.classes),
         side_px=exported.contract.preprocess.side_px,
     )
-    return check_quality(
+    judgement = check_quality(
         labelled,
         champion=Answers(champion.found, parent_score),
         candidate=Answers(candidate.found, score),
         policy=_policy(context),
     )
+    write_comparison(
+        context.run_folder / FOLDER_NAME,
+        judgement,
+        labelled,
+        champion=Side(theirs.semver, champion, parent_score),
+        candidate=Side(context.text("semver"), candidate, score),
+        classes=exported.contract.classes,
+    )
+    return judgement
 
 
 def _policy(context: StepContext) -> QualityPolicy:
@@ -81,13 +94,13 @@ def _policy(context: StepContext) -> QualityPolicy:
 
 
 def _answers(
-    context: StepContext, model: ExportedModel, *, score: float, part: tuple[float, float]
+    context: StepContext, model: ExportedModel, *, part: tuple[float, float]
 ) -> Evaluation:
     items = read_copy(context.inputs["dataset"]).of(SPLIT)
     report = _part(context.report, start=part[0], share=part[1])
     backend = open_onnx(model.model)
     try:
-        return evaluate_items(backend, model.contract, items, score_min=score, progress=report)
+        return evaluate_items(backend, model.contract, items, progress=report)
     finally:
         backend.close()
 

@@ -1,4 +1,4 @@
-"""A frame twice, side by side: what people marked, and what was found; for people to look at.
+"""A frame twice, side by side, for people to look at: labels and answer, or two answers.
 
 Green is right, red missed, orange false, violet of the wrong class. Nothing is computed from it.
 """
@@ -16,7 +16,7 @@ from sightloop.vision.draw import write_on
 from sightloop.vision.mistakes import JudgedFrame, Kind
 from sightloop.vision.preprocess import check_frame
 
-PANEL_PX: Final = 480
+PANEL_PX: Final = 400
 """Longer side of each of the two; small frames are scaled up so that their names can be read."""
 _GAP_PX: Final = 6
 _GREEN: Final = (40, 170, 90)
@@ -47,9 +47,53 @@ def draw_mistakes(
         FrameShapeError: `frame` is no frame.
     """
     marked = _panel(frame, _expected(judged, classes), "expected")
-    found = _panel(frame, _found(judged, classes), "found")
-    gap = np.full((marked.shape[0], _GAP_PX, 3), 255, np.uint8)
-    return np.concatenate([marked, gap, found], axis=1)
+    return _beside(marked, _panel(frame, _found(judged, classes), "found"))
+
+
+def draw_comparison(
+    frame: NDArray[np.uint8],
+    answers: tuple[JudgedFrame, JudgedFrame],
+    classes: Sequence[str],
+    *,
+    titles: tuple[str, str],
+) -> NDArray[np.uint8]:
+    """Draw two answers on one frame, each with the labels that it misses.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB; not changed.
+        answers: Left and right.
+        classes: Names by class index.
+        titles: Of left and right.
+
+    Returns:
+        As `draw_mistakes`.
+
+    Raises:
+        FrameShapeError: `frame` is no frame.
+    """
+    left, right = (
+        _panel(frame, _missed(judged, classes) + _found(judged, classes), title)
+        for judged, title in zip(answers, titles, strict=True)
+    )
+    return _beside(left, right)
+
+
+def _beside(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    gap = np.full((left.shape[0], _GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([left, gap, right], axis=1)
+
+
+def _missed(judged: JudgedFrame, classes: Sequence[str]) -> list[_Box]:
+    labels = judged.labels
+    return [
+        (
+            labels.boxes[one.label],
+            f"{classes[int(labels.classes[one.label])]} missed",
+            _COLOURS[Kind.MISSED],
+        )
+        for one in judged.mistakes
+        if one.kind is Kind.MISSED and one.label is not None
+    ]
 
 
 def _expected(judged: JudgedFrame, classes: Sequence[str]) -> list[_Box]:
@@ -62,7 +106,7 @@ def _expected(judged: JudgedFrame, classes: Sequence[str]) -> list[_Box]:
 
 
 def _found(judged: JudgedFrame, classes: Sequence[str]) -> list[_Box]:
-    """What is shown, the right ones first: what is wrong lies on top. Missed labels as empty."""
+    """What is shown, the right ones first: what is wrong lies on top."""
     shown = judged.shown
     wrong = {one.found: _COLOURS[one.kind] for one in judged.mistakes if one.found is not None}
     boxes = [

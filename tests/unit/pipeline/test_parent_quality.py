@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def test_as_good_a_network_loses_nothing(chain: StepChain, parent: Bundle) -> No
     whole = judgement.findings[0].counts
     assert whole.both == whole.labels > 20
     assert {"class=pit", "class=spot"} <= {one.counts.name for one in judgement.findings}
+    page = (_context(chain).run_folder / "quality" / "quality.html").read_text()
+    assert "quality PASS" in page
+    assert "No label." in page
 
 
 def test_candidate_is_read_at_the_threshold_that_it_will_serve_with(
@@ -63,6 +67,18 @@ def test_network_that_is_blind_for_a_class_is_refused_by_its_slice(
     dropped = {one.counts.name for one in judgement.findings if one.dropped}
     assert "class=spot" in dropped
     assert "class=pit" not in dropped
+    quality = _context(chain).run_folder / "quality"
+    shown = json.loads((quality / "quality.json").read_text())
+    assert {one["name"] for one in shown["slices"] if one["dropped"]} == dropped
+    assert shown["candidate"]["map50"] < shown["champion"]["map50"]
+    assert all("spot" in text for one in shown["lost"] for text in one["mistakes"])
+    assert len(list((quality / "lost").iterdir())) == len(shown["lost"]) > 0
+    page = (quality / "quality.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == len(shown["lost"])
+    assert "quality FAIL" in page
+    assert '<tr class="no"><td>class=spot</td>' in page
+    assert "<script" not in page
+    assert "http" not in page
 
 
 def test_settings_are_those_of_the_gate() -> None:

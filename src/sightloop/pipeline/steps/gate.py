@@ -9,6 +9,7 @@ run: nothing is published, and the verdicts stay in the run's folder.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -22,6 +23,7 @@ from sightloop.gates.integrity import AcceptedReleases
 from sightloop.gates.quality import GATE as QUALITY
 from sightloop.gates.quality import TOO_FEW_LABELS
 from sightloop.pipeline.context import StepContext
+from sightloop.pipeline.evaluation_pictures import PAGE_NAME
 from sightloop.pipeline.exported_model import ExportedModel, read_exported
 from sightloop.pipeline.parent_quality import compare_with_parent
 from sightloop.pipeline.steps.calibrate import EXPECTED_FILE, FRAMES_NAME
@@ -42,6 +44,7 @@ from sightloop.release.signing import TrustStore, ensure_key, load_trust
 from sightloop.release.verdict import Outcome, Verdict
 
 VERDICTS_NAME: Final = "verdicts.json"
+EVALUATION_PAGE: Final = "evaluation.html"
 _KEPT_METRICS: Final = ("map50", "map50_95", "per_class_ap50", "per_slice_ap50")
 _TOLERANCE: Final = "tolerance_"
 
@@ -146,9 +149,11 @@ def _refuse_unless_passed(context: StepContext, verdicts: Sequence[Verdict]) -> 
         return
     place = context.run_folder / VERDICTS_NAME
     write_json_atomic(place, _as_json(verdicts))
+    shutil.copyfile(context.inputs["evaluation"] / PAGE_NAME, context.run_folder / EVALUATION_PAGE)
     raise ReleaseRefusedError(
         f"{context.text('line')} {context.text('semver')}: gate {refusing.gate} says "
-        f"{refusing.outcome.value}, {refusing.reason}: {refusing.message} (verdicts: {place})"
+        f"{refusing.outcome.value}, {refusing.reason}: {refusing.message} (verdicts and pictures: "
+        f"{place.parent})"
     )
 
 
