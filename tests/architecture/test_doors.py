@@ -30,7 +30,9 @@ DOORS: dict[str, tuple[str, ...]] = {
         "pipeline/training/torch_state.py",  # what both trainers keep
         "pipeline/training/ultralytics_resume.py",
         "pipeline/training/ultralytics_trainer.py",
+        "runtime/torch_backend.py",
     ),
+    "onnx2pytorch": ("runtime/torch_backend.py",),
     "onnxruntime": ("runtime/onnx_backend.py",),
     "fastapi": ("**/*rest.py", "app/*.py"),
     "starlette": ("**/*rest.py", "app/*.py"),
@@ -55,6 +57,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "testing/write_faults.py",  # stops a process at a statement
     ),
     "onnx": (
+        "runtime/torch_backend.py",  # reads the graph that torch is to run
         "testing/*.py",  # detectors built in code
         "pipeline/training/ultralytics_trainer.py",  # shapes of the exported file
     ),

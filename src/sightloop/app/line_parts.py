@@ -114,6 +114,7 @@ def _compute(config: ServingConfig, workspace: Workspace, threads: int) -> Compu
         device_id=config.device_id,
         gpu_memory_max_mib=config.gpu_memory_max_mib,
         openvino_device=config.openvino_device,
+        torch_device=config.torch_device,
         engine_cache=Path(config.engine_cache or workspace.engines).resolve(),
         batch_max=_batch_max(config),
     )

@@ -34,7 +34,7 @@ class ServingConfig(BaseModel):
     """What "auto" is to be best at."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Intra-op threads of a worker."""
-    provider: Literal["cpu", "cuda", "tensorrt", "openvino"] = "cpu"
+    provider: Literal["cpu", "cuda", "tensorrt", "openvino", "torch"] = "cpu"
     """What runs the networks; one that is not there is refused, never replaced by the CPU."""
     device_id: Annotated[int, Field(ge=0)] = 0
     """Which GPU, counted as CUDA counts."""
@@ -42,6 +42,8 @@ class ServingConfig(BaseModel):
     """GPU memory that ONNX Runtime's arena of one worker may take; 0: no bound."""
     openvino_device: Annotated[str, Field(pattern=r"^[A-Z]+([.:][A-Z0-9.,]+)?$")] = "CPU"
     """OpenVINO's name of its device, such as `CPU`, `GPU.0` or `AUTO:GPU,CPU`."""
+    torch_device: Literal["cuda", "cpu"] = "cuda"
+    """Where the provider `torch` runs."""
     engine_cache: str = ""
     """Folder of compiled engines; empty: `engines` in the workspace."""
     build_timeout_s: Positive = 1800.0

@@ -1,12 +1,19 @@
-"""What runs a network: one protocol, one adapter a technique (`onnx_backend.py`)."""
+"""What runs a network: one protocol, and one adapter a technique.
+
+The adapters are `onnx_backend.py` and `torch_backend.py`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+OUTPUT_RELATIVE: Final = 1e-3
+OUTPUT_ABSOLUTE: Final = 2e-3
+"""How far raw outputs (px and scores) of one frame may lie apart that should be the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +63,18 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give the memory back. Nothing may be called afterwards."""
+
+
+def different_frames(count: int, side_px: int) -> NDArray[np.float32]:
+    """Inputs that no network answers alike: blocks and noise, each brighter than the last.
+
+    Returns:
+        (count, 3, side_px, side_px) float32 in 0..1, the same at every call.
+    """
+    rng = np.random.default_rng(0)
+    blocks = rng.random((count, 3, 8, 8), np.float32)
+    enlarged = blocks.repeat(-(-side_px // 8), 2).repeat(-(-side_px // 8), 3)
+    frames = enlarged[:, :, :side_px, :side_px]
+    frames = 0.8 * frames + 0.2 * rng.random((count, 3, side_px, side_px), np.float32)
+    brightness = np.linspace(0.4, 1.0, count, dtype=np.float32)
+    return np.ascontiguousarray(frames * brightness[:, None, None, None], np.float32)

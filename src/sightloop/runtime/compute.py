@@ -28,6 +28,7 @@ class Provider(StrEnum):
     CUDA = "cuda"
     TENSORRT = "tensorrt"
     OPENVINO = "openvino"
+    TORCH = "torch"
 
 
 class Cost(StrEnum):
@@ -51,6 +52,7 @@ class Compute:
         device_id: Which GPU, counted as CUDA counts.
         gpu_memory_max_mib: Most that ONNX Runtime's arena takes of the GPU; 0: no bound.
         openvino_device: OpenVINO's name of its device.
+        torch_device: `cuda` or `cpu`.
         engine_cache: Folder of compiled engines; None: they are compiled at every load.
         batch_max: Most frames run together, where the network takes several.
     """
@@ -60,6 +62,7 @@ class Compute:
     device_id: int = 0
     gpu_memory_max_mib: int = 0
     openvino_device: str = "CPU"
+    torch_device: str = "cuda"
     engine_cache: Path | None = None
     batch_max: int = 1
 
@@ -81,7 +84,11 @@ class Compute:
     @property
     def cost(self) -> Cost:
         """Which clock the latency gate must take."""
-        on_cpu = self.provider is Provider.OPENVINO and self.openvino_device == "CPU"
+        on_cpu = (
+            self.openvino_device == "CPU"
+            if self.provider is Provider.OPENVINO
+            else self.provider is Provider.TORCH and self.torch_device == "cpu"
+        )
         if on_cpu or (self.provider is Provider.CPU and self.threads > 1):
             return Cost.PROCESS
         return Cost.THREAD if self.provider is Provider.CPU else Cost.WALL
@@ -113,7 +120,7 @@ def batch_of(provider: Provider) -> int:
 
     A CPU gains nothing from it; a GPU does.
     """
-    gains = provider in (Provider.CUDA, Provider.TENSORRT)
+    gains = provider in (Provider.CUDA, Provider.TENSORRT, Provider.TORCH)
     return _BATCH_ON_GPU if gains else 1
 
 
@@ -149,7 +156,7 @@ def onnx_providers(
     smaller format is another variant.
 
     Args:
-        compute: What is asked for.
+        compute: What is asked for; not `torch`.
         engines: Folder of this very network's engines.
         batch: The input, where its batch dimension is free.
     """

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import cv2
 import numpy as np
@@ -19,17 +18,19 @@ from numpy.typing import NDArray
 from sightloop._support.clock import Clock, SystemClock
 from sightloop.errors import BackendError, ImageError, ModelContractError, SightloopError
 from sightloop.release.manifest import MODEL_NAME, Manifest, OutputContract
-from sightloop.runtime.backend import Backend, ModelContract
+from sightloop.runtime.backend import (
+    OUTPUT_ABSOLUTE,
+    OUTPUT_RELATIVE,
+    Backend,
+    ModelContract,
+    different_frames,
+)
 from sightloop.runtime.compute import ON_CPU, Compute, FrameBatch
 from sightloop.runtime.open_network import NetworkFile, open_network
 from sightloop.vision.decode import DEFAULT_LIMITS, DecodeLimits, decode_image
 from sightloop.vision.detections import Detections
 from sightloop.vision.postprocess import decode_output
 from sightloop.vision.preprocess import Placement, prepare
-
-BATCH_RELATIVE: Final = 1e-3
-BATCH_ABSOLUTE: Final = 2e-3
-"""How far a frame's raw output among others may lie from its output alone: px and scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ class LoadedRelease:
                 differently (`batch_differs`).
         """
         side = self.manifest.preprocess.side_px
-        frames = _different_frames(self.batch_max, side)
+        frames = different_frames(self.batch_max, side)
         for count in range(self.batch_max, 1, -1):
             together = self._backend.run(frames[:count])
             if count == self.batch_max:
@@ -271,7 +272,7 @@ class LoadedRelease:
             alone = self._backend.run(frames[number : number + 1])
             same = together[number : number + 1]
             if same.shape != alone.shape or not np.allclose(
-                same, alone, rtol=BATCH_RELATIVE, atol=BATCH_ABSOLUTE
+                same, alone, rtol=OUTPUT_RELATIVE, atol=OUTPUT_ABSOLUTE
             ):
                 raise BackendError(
                     f"network: expected frame {number + 1} of {len(frames)} run together to get "
@@ -302,17 +303,6 @@ class LoadedRelease:
         )
         check_classes(found, self.classes)
         return found
-
-
-def _different_frames(count: int, side_px: int) -> NDArray[np.float32]:
-    """(count, 3, S, S): blocks and noise, each frame of its own and brighter than the last."""
-    rng = np.random.default_rng(0)
-    blocks = rng.random((count, 3, 8, 8), np.float32)
-    enlarged = blocks.repeat(-(-side_px // 8), 2).repeat(-(-side_px // 8), 3)
-    frames = enlarged[:, :, :side_px, :side_px]
-    frames = 0.8 * frames + 0.2 * rng.random((count, 3, side_px, side_px), np.float32)
-    brightness = np.linspace(0.4, 1.0, count, dtype=np.float32)
-    return np.ascontiguousarray(frames * brightness[:, None, None, None], np.float32)
 
 
 def load_release(

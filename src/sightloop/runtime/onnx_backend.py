@@ -8,6 +8,8 @@ guessed; whether they are those of a manifest is `loaded_release.py`'s business.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,7 +126,7 @@ def open_onnx(
 
     Args:
         path: The file; weights outside of it are not looked for.
-        compute: What runs it, and within which bounds.
+        compute: What runs it, and within which bounds; not `torch`.
         engines: Folder of this network's compiled engines, for a provider that compiles.
         batch: Its input, where the batch dimension is free; TensorRT must know it beforehand.
 
@@ -139,8 +141,7 @@ def open_onnx(
             the number of frames (`model_signature`).
     """
     check_installed(compute, available_providers(), runtime=runtime_version())
-    if compute.provider in (Provider.CUDA, Provider.TENSORRT):
-        _find_cuda_libraries()
+    missing = _find_cuda_libraries(compute)
     providers = onnx_providers(compute, engines=engines, batch=batch)
     try:
         # Left to itself ONNX Runtime goes to the CPU when a provider fails, at load and at run.
@@ -158,13 +159,15 @@ def open_onnx(
                 reason=_OUT_OF_MEMORY,
             ) from error
         if compute.provider is not Provider.CPU and _loads_on_cpu(path):
-            raise not_started(compute, str(error), runtime=runtime_version()) from error
+            found = f"{missing}; {error}" if missing else str(error)
+            raise not_started(compute, found, runtime=runtime_version()) from error
         raise ModelLoadError(
             f"model {path.name}: expected an ONNX file that ONNX Runtime "
             f"{onnxruntime.__version__} loads: {error}; export it again"
         ) from error
     used, nodes = session.get_providers(), _assigned_nodes(session)
-    check_used(compute, used, nodes, runtime=runtime_version())
+    where = f"{runtime_version()} ({missing})" if missing else runtime_version()
+    check_used(compute, used, nodes, runtime=where)
     return OnnxBackend(session, _read_contract(session, path.name))
 
 
@@ -181,11 +184,19 @@ def _options(compute: Compute) -> Any:
     return options
 
 
-def _find_cuda_libraries() -> None:
-    """Load CUDA's libraries where pip has put them; others are found by the system's loader."""
+def _find_cuda_libraries(compute: Compute) -> str:
+    """Load CUDA's libraries where pip has put them; others are found by the system's loader.
+
+    Returns:
+        What was not found that way; empty if nothing is to be said.
+    """
     preload = getattr(onnxruntime, "preload_dlls", None)
-    if preload is not None:
+    if compute.provider not in (Provider.CUDA, Provider.TENSORRT) or preload is None:
+        return ""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
         preload()
+    return said.getvalue().partition("\n")[0]
 
 
 def _loads_on_cpu(path: Path) -> bool:

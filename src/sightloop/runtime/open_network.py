@@ -56,8 +56,13 @@ def open_network(network: NetworkFile, compute: Compute) -> Backend:
     """Load a network; compiles its engine where that is missing.
 
     Raises:
-        BackendError: As `open_onnx`.
+        BackendError: As `open_onnx` and `open_torch`.
     """
+    if compute.provider is Provider.TORCH:
+        # Imported here alone: torch takes seconds, and no other provider wants it.
+        from sightloop.runtime.torch_backend import open_torch
+
+        return open_torch(network.path, compute=compute)
     engines = None
     if compute.compiles and compute.engine_cache is not None:
         engines = build_once(

@@ -32,6 +32,7 @@ _READY = b"R"
 _POLL_S = 1.0
 _GRACE_S = 3.0
 _REAP_S = 0.02
+_STDERR = 2
 
 ENVIRONMENT = {
     # A second thread in the zygote would make fork unsafe.
@@ -39,6 +40,8 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # torch's allocator of GPU memory then leaves no holes that no later block fits into.
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
     # float32 is float32 on a GPU too: a release serves with the digits it was proven with.
     "NVIDIA_TF32_OVERRIDE": "0",
     # One malloc arena that keeps its pages: the serving thread reuses what the loader thread has
@@ -61,6 +64,7 @@ class Zygote:
                 [sys.executable, "-m", "sightloop.serving.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=_STDERR,  # what foreign libraries print is no answer of the command's
                 env={**environment, **ENVIRONMENT},
             )
         finally:

@@ -16,8 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sightloop.errors import BackendError
-from sightloop.runtime.backend import Backend
-from sightloop.runtime.loaded_release import BATCH_ABSOLUTE, BATCH_RELATIVE
+from sightloop.runtime.backend import OUTPUT_ABSOLUTE, OUTPUT_RELATIVE, Backend
 
 OpenBackend = Callable[[], Backend]
 
@@ -94,7 +93,9 @@ class BackendKit:
         assert together.shape == (3, *backend.contract.output_shape[1:])
         for number in range(3):
             alone = backend.run(frames[number : number + 1])
-            assert np.allclose(together[number], alone[0], rtol=BATCH_RELATIVE, atol=BATCH_ABSOLUTE)
+            assert np.allclose(
+                together[number], alone[0], rtol=OUTPUT_RELATIVE, atol=OUTPUT_ABSOLUTE
+            )
 
     def test_input_of_another_type_is_refused(self, open_backend: OpenBackend) -> None:
         backend = open_backend()

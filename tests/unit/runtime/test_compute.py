@@ -92,6 +92,8 @@ def test_openvino_is_told_its_device_threads_and_cache(
         (Compute(Provider.OPENVINO, openvino_device="GPU"), Cost.WALL, True, True),
         (Compute(Provider.CUDA), Cost.WALL, True, False),
         (Compute(Provider.TENSORRT), Cost.WALL, True, True),
+        (Compute(Provider.TORCH), Cost.WALL, True, False),
+        (Compute(Provider.TORCH, torch_device="cpu"), Cost.PROCESS, True, False),
     ],
 )
 def test_clock_is_that_of_what_does_the_work(
@@ -106,6 +108,7 @@ def test_frames_are_run_together_on_a_gpu_alone() -> None:
         Provider.OPENVINO: False,
         Provider.CUDA: True,
         Provider.TENSORRT: True,
+        Provider.TORCH: True,
     }
 
 
