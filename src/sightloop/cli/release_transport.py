@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sightloop.cli.release_options import WORKSPACE, Json, Trust, Workspace
+from sightloop.cli.release_options import WORKSPACE, Json, Trust, Workspace, progress_bar
 
 if TYPE_CHECKING:
     from sightloop.release.bundle import Bundle
@@ -40,7 +40,9 @@ def export_(
         check_openssf_installed()
     place = Place(workspace)
     folder = locate_release(place, release)
-    bundle = write_archive(folder, out, load_trust(place.keys, trust or []))
+    trusted = load_trust(place.keys, trust or [])
+    with progress_bar("export") as progress:
+        bundle = write_archive(folder, out, trusted, progress=lambda done: progress(done, out.name))
     if openssf_key:
         sign_for_openssf(folder, out.with_name(out.name + SUFFIX), key=openssf_key)
     _show(bundle, out, as_json=json_)
@@ -58,7 +60,9 @@ def import_(
     from sightloop.release.signing import load_trust
 
     place = open_workspace(workspace)
-    bundle = ReleaseStore(place.releases).add_archive(file, load_trust(place.keys, trust or []))
+    store, trusted = ReleaseStore(place.releases), load_trust(place.keys, trust or [])
+    with progress_bar("import") as progress:
+        bundle = store.add_archive(file, trusted, progress=lambda done: progress(done, file.name))
     _show(bundle, bundle.folder, as_json=json_)
 
 

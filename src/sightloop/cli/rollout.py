@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _URL = "http://127.0.0.1:8080"
 _WORKSPACE = Path(".sightloop")
 EXIT_REFUSED = 3
+_LOOK_EVERY_S = 0.25
 
 
 @app.command()
@@ -38,7 +42,8 @@ def start(
     place = open_workspace(workspace)
     bundle = locate_release(place, release, line=line)
     with _client(url) as client:
-        outcome = client.update(line, bundle=bundle)
+        with _state_shown(line, url):
+            outcome = client.update(line, bundle=bundle)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
 
@@ -55,7 +60,8 @@ def rollback(
 ) -> None:
     """Return to the previous release at once; a second rollback undoes the first."""
     with _client(url) as client:
-        outcome = client.rollback(line, digest=to)
+        with _state_shown(line, url):
+            outcome = client.rollback(line, digest=to)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
 
@@ -86,6 +92,49 @@ def history(line: Line, url: Url = _URL, json_: Json = False) -> None:
         release = event["release"]
         name = f"{release['semver']} {release['digest'][:12]}" if release else "-"
         print(f"{event['at']}  {event['action']:<10}{name:<24}{event['reason']}")
+
+
+@contextlib.contextmanager
+def _state_shown(line: str, url: str) -> Iterator[None]:
+    """On a terminal, say what the candidate is at while the block waits."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{line}: ordered") as status, _client(url) as second:
+
+        def show() -> None:
+            candidate = second.status(line)["candidate"]
+            if candidate is not None:
+                status.update(f"{line}: {candidate['state'].lower()}")
+
+        with repeated(show):
+            yield
+
+
+@contextlib.contextmanager
+def repeated(call: Callable[[], None], *, every_s: float = _LOOK_EVERY_S) -> Iterator[None]:
+    """Call `call` again and again in a thread while the block works; what it raises ends nothing.
+
+    The block stays on this thread, so that ctrl-C ends it at once.
+    """
+    from sightloop.errors import SightloopError
+
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(every_s):
+            with contextlib.suppress(SightloopError):
+                call()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _client(url: str) -> Client:

@@ -27,7 +27,7 @@ from sightloop._support.files import (
     sync_tree,
 )
 from sightloop.errors import BundleError, ReleaseNotFoundError, WorkspaceError
-from sightloop.release.archive import unpack_archive
+from sightloop.release.archive import Progress, no_progress, unpack_archive
 from sightloop.release.bundle import Bundle, claimed_digest, copy_bundle, read_bundle, verify_bundle
 from sightloop.release.manifest import parse_semver
 from sightloop.release.signing import TrustStore
@@ -89,7 +89,9 @@ class ReleaseStore:
                 self._publish(temporary, digest, trust)
         return self.get(digest, trust)
 
-    def add_archive(self, archive: Path, trust: TrustStore) -> Bundle:
+    def add_archive(
+        self, archive: Path, trust: TrustStore, *, progress: Progress = no_progress
+    ) -> Bundle:
         """Unpack a release from one file, verified; the store has it whole or not at all.
 
         Raises:
@@ -99,7 +101,7 @@ class ReleaseStore:
         self.drop_unfinished()
         try:
             with self._temporary() as temporary:
-                digest = unpack_archive(archive, temporary, trust).digest
+                digest = unpack_archive(archive, temporary, trust, progress=progress).digest
                 self._publish(temporary, digest, trust)
             self._touch(digest)
         except OSError as error:

@@ -42,13 +42,26 @@ _BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 _END: Final = bytes(2 * _BLOCK_BYTES)
 _CHUNK_BYTES: Final = 1 << 20
 _MODE: Final = 0o644
+Progress = Callable[[float], None]
 _AGAIN: Final = "export the release again with `sightloop release export`"
 
 
-def write_archive(folder: Path, out: Path, trust: TrustStore) -> Bundle:
+def no_progress(fraction: float) -> None:
+    """For callers who show none."""
+
+
+def write_archive(
+    folder: Path, out: Path, trust: TrustStore, *, progress: Progress = no_progress
+) -> Bundle:
     """Write a bundle as one file, verified; `out` is replaced whole or not at all.
 
     The same release gives the same bytes, on any machine.
+
+    Args:
+        folder: The bundle.
+        out: The file.
+        trust: Whose signature is believed.
+        progress: Takes the fraction of the bytes that is written.
 
     Returns:
         The bundle that was written.
@@ -67,7 +80,9 @@ def write_archive(folder: Path, out: Path, trust: TrustStore) -> Bundle:
             raise DigestMismatchError(
                 f"{folder}: manifest.json changed while it was read; keep the release still"
             )
-        with _whole_file(out) as put:
+        total = sum(entry.bytes for entry in bundle.manifest.files.values())
+        with _whole_file(out) as write:
+            put = _counted(write, total, progress)
             for name, content in ((MANIFEST_NAME, data), (SIGNATURE_NAME, signature)):
                 put(_header(name, len(content)) + content + _padding(len(content)))
             for path, entry in sorted(bundle.manifest.files.items()):
@@ -78,7 +93,24 @@ def write_archive(folder: Path, out: Path, trust: TrustStore) -> Bundle:
     return bundle
 
 
-def unpack_archive(archive: Path, target: Path, trust: TrustStore) -> Bundle:
+def _counted(
+    write: Callable[[bytes], object], total: int, progress: Progress
+) -> Callable[[bytes], None]:
+    """`write`, and the fraction of `total` bytes told to `progress` after each call."""
+    done = 0
+
+    def put(data: bytes) -> None:
+        nonlocal done
+        write(data)
+        done += len(data)
+        progress(min(1.0, done / total))
+
+    return put
+
+
+def unpack_archive(
+    archive: Path, target: Path, trust: TrustStore, *, progress: Progress = no_progress
+) -> Bundle:
     """Unpack a release into the empty folder `target`, keeping only what proved to be as signed.
 
     Nothing is flushed to the disk here. On an error `target` is to be thrown away.
@@ -99,7 +131,7 @@ def unpack_archive(archive: Path, target: Path, trust: TrustStore) -> Bundle:
             copy = target / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             with open(copy, "xb") as stream:
-                source.member(path, entry, stream)
+                source.member(path, entry, stream, progress)
         source.end()
     (target / SIGNATURE_NAME).write_bytes(signature)
     (target / MANIFEST_NAME).write_bytes(data)
@@ -153,7 +185,7 @@ class _Source:
         self._zeros(len(_padding(size)))
         return data
 
-    def member(self, name: str, entry: FileEntry, sink: IO[bytes]) -> None:
+    def member(self, name: str, entry: FileEntry, sink: IO[bytes], progress: Progress) -> None:
         """Copy the member `name` into `sink`, held against its entry."""
         self._check_header(self._read(_BLOCK_BYTES), name, entry.bytes)
         digest = hashlib.sha256()
@@ -163,6 +195,7 @@ class _Source:
             left -= len(chunk)
             digest.update(chunk)
             sink.write(chunk)
+            progress(self._stream.tell() / self._size_bytes)
         self._zeros(len(_padding(entry.bytes)))
         if digest.hexdigest() != entry.sha256:
             raise DigestMismatchError(
