@@ -14,7 +14,7 @@ import pytest
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import WorkspaceError
 from sightloop.release import archive as archive_module
-from sightloop.release.archive import write_archive
+from sightloop.release.archive import Progress, write_archive
 from sightloop.release.bundle import Bundle
 from sightloop.release.signing import TrustStore
 
@@ -104,7 +104,7 @@ def test_disk_error_halfway_is_said_as_such(
 ) -> None:
     before = sorted(node.store.root.iterdir())
 
-    def unpack(file: Path, target: Path, trust: TrustStore) -> Bundle:
+    def unpack(file: Path, target: Path, trust: TrustStore, *, progress: Progress) -> Bundle:
         archive_module.unpack_archive(file, target, trust)
         raise OSError(28, "No space left on device")
 

@@ -120,11 +120,25 @@ def _create_database(workspace: Workspace) -> None:
 
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
-    """Turn MLflow's and its database's errors into `RegistryError`."""
+    """Turn MLflow's and its database's errors into `RegistryError`.
+
+    A ctrl-C that they have wrapped into an error of theirs stays one.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         raise RegistryError(f"MLflow: {type(error).__name__}: {error}") from error
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether ctrl-C stands anywhere behind an error."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

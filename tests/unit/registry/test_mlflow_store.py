@@ -67,3 +67,15 @@ def test_errors_of_the_disk_are_registry_errors_and_ours_stay_as_they_are() -> N
         raise OSError("disk")
     with pytest.raises(MissingExtraError), mlflow_errors():
         raise MissingExtraError("stays")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mlflow") is None,
+    reason="MLflow is not installed (extra `registry`)",
+)
+def test_interruption_that_the_database_wrapped_stays_one() -> None:
+    with pytest.raises(KeyboardInterrupt), mlflow_errors():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise OSError("rollback first")  # noqa: B904  # as the database layer does it
