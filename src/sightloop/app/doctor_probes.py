@@ -130,6 +130,7 @@ def zygote_threads(environment: dict[str, str]) -> int | None:
     """Threads of a zygote as a server would start it; None: it does not start."""
     try:
         zygote = Zygote(environment=environment)
+        zygote.wait_until_ready()
     except ServingError:
         return None
     try:

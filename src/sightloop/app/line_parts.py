@@ -123,17 +123,18 @@ def _compute(config: ServingConfig, workspace: Workspace, threads: int) -> Compu
 class Spawner:
     """Forks workers off the zygote, and starts another zygote when that one is gone."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], zygote: Zygote) -> None:
+        """Take over a zygote that has been started; `environment` is for the next one."""
         self._environment = environment
-        self._zygote: Zygote | None = None
+        self._zygote = zygote
         self._lock = asyncio.Lock()
 
     def zygote_pid(self) -> int | None:
         """Process id of the zygote."""
-        return self._zygote.pid if self._zygote is not None else None
+        return self._zygote.pid
 
     async def start(self) -> None:
-        self._zygote = await asyncio.to_thread(Zygote, environment=self._environment)
+        await asyncio.to_thread(self._zygote.wait_until_ready)
 
     async def spawn(self, on_death: Callable[[Worker], None]) -> Worker:
         async with self._lock:
@@ -146,15 +147,14 @@ class Spawner:
         return asyncio.to_thread(self._fork_or_restart)
 
     def _fork_or_restart(self) -> tuple[int, socket.socket]:
-        assert self._zygote is not None, "start() comes first"
         try:
             return self._zygote.fork_worker()
         except ServingError:
             emit("zygote_restarted", pid=self._zygote.pid)
             self._zygote.close()
             self._zygote = Zygote(environment=self._environment)
+            self._zygote.wait_until_ready()
             return self._zygote.fork_worker()
 
     async def close(self) -> None:
-        if self._zygote is not None:
-            await asyncio.to_thread(self._zygote.close)
+        await asyncio.to_thread(self._zygote.close)

@@ -48,6 +48,7 @@ from sightloop.serving.rest import build_rest
 from sightloop.serving.scrape import LineCollector
 from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
+from sightloop.serving.zygote import Zygote
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
@@ -63,6 +64,7 @@ class ServerSpec:
         releases: Folders of the first releases, for lines without a history.
         trust_files: Trusted public keys besides the workspace's.
         environment: Environment that the zygote inherits.
+        zygote: Started already, so that it imports while its starter does; None: started here.
     """
 
     workspace: Workspace
@@ -70,6 +72,7 @@ class ServerSpec:
     releases: tuple[Path, ...]
     trust_files: tuple[Path, ...]
     environment: dict[str, str]
+    zygote: Zygote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,8 @@ async def _serve(
 ) -> None:
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     history = HistoryStore(open_sqlite(spec.workspace.serving_database))
-    spawner = Spawner(spec.environment)
+    zygote = spec.zygote or Zygote(environment=spec.environment)
+    spawner = Spawner(spec.environment, zygote)
     lines: dict[str, ServedLine] = {}
     grpc_server = None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from sightloop.app.live_line import LiveLine
-    from sightloop.app.server import Serving
+    from sightloop.app.server import ServerSpec, Serving
 
 
 def serve(
@@ -38,34 +38,45 @@ def serve(
     A line that has served before comes back with the champion of its history. On a terminal the
     last line says once a second how many frames were answered, and how fast.
     """
+    from sightloop.config.environment import inherited_environment
+    from sightloop.serving.zygote import Zygote
+
+    environment = inherited_environment()
+    flags = {"host": host, "port": port, "threads": threads}
+    with closing(Zygote(environment=environment)) as zygote:  # it imports while this process does
+        from sightloop.app.locate import locate_release
+        from sightloop.app.server import ServerSpec
+        from sightloop.config.serving import load_serving_config
+        from sightloop.config.workspace import open_workspace
+
+        settings = load_serving_config(file=_settings_file(config), flags=flags)
+        opened = open_workspace(workspace)
+        spec = ServerSpec(
+            workspace=opened,
+            config=settings,
+            releases=tuple(locate_release(opened, text) for text in release or ()),
+            trust_files=tuple(path.resolve() for path in trust or ()),
+            environment=environment,
+            zygote=zygote,
+        )
+        _run(spec, as_json=json_)
+
+
+def _run(spec: ServerSpec, *, as_json: bool) -> None:
     from sightloop._support.clock import SystemClock, utc_text
     from sightloop.app.live_line import LiveLine
-    from sightloop.app.locate import locate_release
-    from sightloop.app.server import ServerSpec, run_server
-    from sightloop.config.environment import inherited_environment
-    from sightloop.config.serving import load_serving_config
-    from sightloop.config.workspace import open_workspace
+    from sightloop.app.server import run_server
     from sightloop.telemetry.events import json_sink, set_sink
     from sightloop.telemetry.metrics import ServingMetrics
 
     clock = SystemClock()
     sink = json_sink(lambda: utc_text(clock.wall_s()))
     set_sink(sink)
-    flags = {"host": host, "port": port, "threads": threads}
-    settings = load_serving_config(file=_settings_file(config), flags=flags)
-    opened = open_workspace(workspace)
-    spec = ServerSpec(
-        workspace=opened,
-        config=settings,
-        releases=tuple(locate_release(opened, text) for text in release or ()),
-        trust_files=tuple(path.resolve() for path in trust or ()),
-        environment=inherited_environment(),
-    )
     metrics = ServingMetrics()
     with ExitStack() as stack:
 
         def say(serving: Serving) -> None:
-            if json_:
+            if as_json:
                 _say_json(serving)
                 return
             _say(serving)

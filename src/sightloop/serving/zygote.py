@@ -53,7 +53,10 @@ ENVIRONMENT = {
 
 
 class Zygote:
-    """The front's side: starts the process and asks it for workers. Thread-safe."""
+    """The front's side: starts the process and asks it for workers. Thread-safe.
+
+    The process imports while its starter does: `wait_until_ready` comes before the first fork.
+    """
 
     def __init__(self, *, environment: dict[str, str]) -> None:
         ours, theirs = socket.socketpair()
@@ -69,6 +72,13 @@ class Zygote:
             )
         finally:
             theirs.close()
+
+    def wait_until_ready(self) -> None:
+        """Return when it can fork.
+
+        Raises:
+            ServingError: It ended instead.
+        """
         self._expect(_READY)
 
     @property

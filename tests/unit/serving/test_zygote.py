@@ -12,6 +12,7 @@ def test_open_device_files_of_a_gpu_are_seen_and_others_are_not(tmp_path: Path) 
 
 def test_zygote_touches_no_gpu_before_it_forks() -> None:
     zygote = Zygote(environment=inherited_environment())
+    zygote.wait_until_ready()
     try:
         assert open_devices(Path(f"/proc/{zygote.pid}/fd")) == []
         mapped = Path(f"/proc/{zygote.pid}/maps").read_text()
