@@ -41,10 +41,11 @@ from sightloop.errors import (
 from sightloop.release.bundle import read_bundle
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
+from sightloop.serving.detect_path import DetectPath
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import ServedLine
 from sightloop.serving.records import LineHistory
-from sightloop.serving.rest import build_rest
+from sightloop.serving.rest import build_rest, status_of
 from sightloop.serving.scrape import LineCollector
 from sightloop.serving.shares import Shares
 from sightloop.serving.update import LineOrders
@@ -195,7 +196,7 @@ async def _serve(
         plane = join_protocol(app, lines, data, admin, store=store, clock=clock, config=spec.config)
         address = await grpc_server.serve(plane) if grpc_server is not None else None
         await _answer_requests(
-            app,
+            DetectPath(app, data, body_bytes_max=spec.config.body_bytes_max, status_of=status_of),
             listener,
             on_ready=lambda: on_ready(_serving(listener, address, lines, notes)),
             on_end=grpc_server.begin_stop if grpc_server is not None else lambda: None,
