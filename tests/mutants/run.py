@@ -252,6 +252,30 @@ MUTANTS = (
         test="tests/attacks/test_wrong_answers.py::test_picture_moved_by_pixels_is_refused",
     ),
     Mutant(
+        name="kept answers of the champion trusted blindly",
+        file="gates/replay.py",
+        text="            if not _same(self.known.get(visit.key, theirs), theirs):\n",
+        replacement="            if theirs is None:\n",
+        test="tests/unit/gates/test_replay.py::"
+        "test_kept_answer_that_differs_by_one_bit_throws_all_of_them_away",
+    ),
+    Mutant(
+        name="kept answers of another machine or software",
+        file="gates/kept_answers.py",
+        text='        if content["key"] != dict(key):\n',
+        replacement='        if content["key"]["release"] != key["release"]:\n',
+        test="tests/unit/gates/test_kept_answers.py::"
+        "test_answers_computed_with_anything_else_do_not_count",
+    ),
+    Mutant(
+        name="a candidate's bound on memory outlives its trial",
+        file="serving/trial_limits.py",
+        text="        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))\n",
+        replacement="        del soft\n",
+        test="tests/unit/serving/test_trial_limits.py::"
+        "test_memory_beyond_the_bound_is_refused_and_ready_lifts_the_bound",
+    ),
+    Mutant(
         name="cache that ignores the code's digest",
         file="pipeline/cache.py",
         text='        "code": code,\n',

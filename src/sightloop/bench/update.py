@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sightloop._support.clock import SystemClock
 from sightloop.client.http_client import Client
@@ -30,13 +31,14 @@ class Load:
     Attributes:
         fps: Requests a second.
         updates: Updates back and forth.
-        p99_ratio_max, worst_max_ms: Bounds printed beside the figures.
+        p99_ratio_max, worst_max_ms, first_max_s: Bounds printed beside the figures.
     """
 
     fps: float
     updates: int
     p99_ratio_max: float = 1.25
     worst_max_ms: float = 33.0
+    first_max_s: float = 0.5
 
 
 COUNTS = Load(fps=150, updates=120)
@@ -87,6 +89,7 @@ def _measure(load: Load, traffic: Traffic, folder: Path, say: Say) -> dict[str, 
         switches = back_and_forth(
             client, traffic.line, order, count=load.updates, clock=clock, on_update=show
         )
+        cost = gate_cost(client.history(traffic.line)[-load.updates :])
         back = roll_back(client, traffic.line, clock=clock)
         clock.sleep_s(1.0)
         records = camera.stop()
@@ -94,7 +97,30 @@ def _measure(load: Load, traffic: Traffic, folder: Path, say: Say) -> dict[str, 
     checked = check_records(
         records, images, switches=[*switches, back], folder_of=traffic.folder_of
     )
-    return _figures(load, records, switches, back, checked)
+    return _figures(load, records, switches, back, checked) | cost
+
+
+def gate_cost(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the gates of some updates have run, from the slot's history; medians.
+
+    Returns:
+        `runs_candidate`, warm-up included; `runs_champion`; `run_cpu_ms`: what the gate's runs of
+        the candidate take, which is most of the way from order to first answer.
+    """
+    loads, latencies = [], []
+    for event in events:
+        figures = {verdict["gate"]: verdict["measurements"] for verdict in event["verdicts"]}
+        loads.append(figures["load"])
+        latencies.append(figures["latency"])
+    candidate = [
+        load["warm_runs"] + latency["runs_candidate"]
+        for load, latency in zip(loads, latencies, strict=True)
+    ]
+    return {
+        "runs_candidate": statistics.median(candidate),
+        "runs_champion": statistics.median(one["runs_champion"] for one in latencies),
+        "run_cpu_ms": round(statistics.median(one["candidate_cpu_ms_p50"] for one in latencies), 2),
+    }
 
 
 def _figures(
@@ -119,7 +145,9 @@ def _figures(
         "update_p99_ms": round(figures.update_p99_ms, 2),
         "p99_ratio": round(figures.p99_ratio, 3),
         "worst_over_steady_max_ms": round(figures.worst_over_steady_max_ms, 2),
-        "first_answer_s": round(statistics.median(first_answer_s(records, s) for s in switches), 3),
+        "order_to_first_s": round(
+            statistics.median(first_answer_s(records, one) for one in switches), 3
+        ),
         "rollback_ms": round(rollback_ms, 2),
         "steady_p50_ms": round(figures.steady_p50_ms, 2),
         "update_p50_ms": round(figures.update_p50_ms, 2),
@@ -129,6 +157,7 @@ def _figures(
             "stale": 0,
             "p99_ratio": load.p99_ratio_max,
             "worst_over_steady_max_ms": load.worst_max_ms,
+            "order_to_first_s": load.first_max_s,
         },
         "faults": list(checked.faults[:5]),
     }
