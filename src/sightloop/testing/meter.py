@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -85,16 +86,13 @@ class Meter:
         self._process.stdout.close()
 
 
-class pinned_to:  # noqa: N801  # used as a word in `with`
+@contextmanager
+def pinned_to(cores: Iterable[int] | None) -> Iterator[None]:
     """What is started inside the block may run on these cores alone; None: no change."""
-
-    def __init__(self, cores: Iterable[int] | None) -> None:
-        self._cores = None if cores is None else set(cores)
-
-    def __enter__(self) -> None:
-        self._before = os.sched_getaffinity(0)
-        if self._cores is not None:
-            os.sched_setaffinity(0, self._cores)
-
-    def __exit__(self, *_: object) -> None:
-        os.sched_setaffinity(0, self._before)
+    before = os.sched_getaffinity(0)
+    if cores is not None:
+        os.sched_setaffinity(0, set(cores))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
