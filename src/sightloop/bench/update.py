@@ -36,7 +36,7 @@ class Load:
 
     fps: float
     updates: int
-    p99_ratio_max: float = 1.25
+    p99_ratio_max: float = 1.10
     worst_max_ms: float = 33.0
     first_max_s: float = 0.5
 
