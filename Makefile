@@ -11,9 +11,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 ARGS ?=
+WORKERS ?= auto
 PIP := $(BIN)/python -m pip install --quiet
 
-.PHONY: demo test check bench mutants slow clean
+.PHONY: demo test check check-style check-types check-tests bench mutants slow clean
 
 demo: $(VENV)/.train
 	$(BIN)/sightloop demo $(ARGS)
@@ -25,11 +26,18 @@ slow: $(VENV)/.dev $(VENV)/.train
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target check-style check-types check-tests
+
+check-style: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit tests/architecture
+
+check-types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check-tests: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/unit tests/architecture
 
 bench: $(VENV)/.dev
 	$(BIN)/sightloop bench all --json $(ARGS)

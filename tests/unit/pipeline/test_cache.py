@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 
 from sightloop.errors import ConfigError, DatasetError, StepFailedError
 from sightloop.pipeline.cache import StepCache, outside_digest, step_key, tree_digest
+from sightloop.pipeline.code_digest import code_digest
+from sightloop.pipeline.config import PipelineConfig
+from sightloop.pipeline.graph import build_graph
 from sightloop.pipeline.step import Output, OutsideFile, Parameter, Step
 from sightloop.testing.toy_steps import toy_step
 from sightloop.testing.yolo_folder import write_yolo_folder
@@ -95,6 +99,84 @@ def test_tree_digest_counts_content_and_names_alone(tmp_path: Path) -> None:
         change()
         assert tree_digest(other) not in seen
         seen.add(tree_digest(other))
+
+
+_trees = st.dictionaries(
+    st.sampled_from(["a", "b", "ab", "d/a", "d/b", "d/e/a"]), st.binary(max_size=4), max_size=5
+)
+
+
+def _grow(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@settings(max_examples=150, deadline=None)
+@given(one=_trees, other=_trees)
+def test_trees_have_one_digest_exactly_when_names_and_bytes_are_the_same(
+    one: dict[str, bytes], other: dict[str, bytes]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for side, files in (("one", one), ("other", other)):
+            (Path(name) / side).mkdir()
+            _grow(Path(name) / side, files)
+        digests = {tree_digest(Path(name) / side) for side in ("one", "other")}
+    assert (len(digests) == 1) is (one == other)
+
+
+@settings(max_examples=60, deadline=None)
+@given(files=_trees.filter(lambda files: any(files.values())), random=st.randoms())
+def test_any_changed_byte_of_any_file_changes_the_key_and_the_order_of_writing_does_not(
+    files: dict[str, bytes], random: Random
+) -> None:
+    def key(folder: Path) -> str:
+        digest = outside_digest("table", OutsideFile(str(folder), "folder"))
+        return step_key(toy_step("a"), code="", inputs={}, files={"table": digest})
+
+    shuffled = list(files)
+    random.shuffle(shuffled)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for side in ("one", "other"):
+            (root / side).mkdir()
+        before = key(_grow(root / "one", files))
+        assert key(_grow(root / "other", {place: files[place] for place in shuffled})) == before
+        place = random.choice([place for place, data in files.items() if data])
+        data = bytearray(files[place])
+        data[random.randrange(len(data))] ^= random.randrange(1, 256)
+        (root / "one" / place).write_bytes(data)
+        assert key(root / "one") != before
+
+
+@settings(max_examples=40, deadline=None)
+@given(place=st.integers(0, 30), letter=st.sampled_from("abcxyz012"))
+def test_any_changed_byte_of_the_code_changes_the_key(place: int, letter: str) -> None:
+    source = "# " + "q" * 31 + "\n"  # a comment counts too: what matters is not guessed
+    changed = source[: 2 + place] + letter + source[3 + place :]
+    module = "cache_key_toy"
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(name)
+        file = Path(name) / f"{module}.py"
+        keys = []
+        for text in (source, changed, source):
+            file.write_text(text)
+            keys.append(step_key(toy_step("a"), code=code_digest([module]), inputs={}, files={}))
+    assert keys[0] == keys[2] != keys[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_changed_setting_of_a_pipeline_changes_the_key_of_a_step(data: st.DataObject) -> None:
+    config = PipelineConfig(line="plate", semver="1.0.0", data=Path("data.yaml"))
+    steps = build_graph(config)
+    step = data.draw(st.sampled_from([step for step in steps if step.parameters]))
+    name = data.draw(st.sampled_from(sorted(step.parameters)))
+    value = data.draw(_values.filter(lambda value: _plain(value) != _plain(step.parameters[name])))
+    other = replace(step, parameters={**step.parameters, name: value})
+    keys = {step_key(one, code="", inputs={}, files={}) for one in (step, other)}
+    assert len(keys) == 2
 
 
 def test_outside_dataset_counts_every_file_it_names(tmp_path: Path) -> None:
