@@ -27,7 +27,7 @@ _MANY = "40"
 _FEW = {
     "step-ingest": 3,
     "step-split": 2,
-    "step-train": 2,
+    "step-train": 1,
     "step-evaluate": 1,
     "step-gate": 1,
     "step-register": 1,

@@ -189,6 +189,8 @@ class StoreWork:
             folder = root / semver
             build_tiny_release(folder, line=LINE, semver=semver, key=key, variant=variant, frames=2)
         write_archive(root / "1.1.0", root / "1.1.0.sightloop", trust)
+        (root / "out").mkdir()
+        write_plate_dataset(root / "user", {"train": 1, "val": 8}, side_px=_SIDE_PX)
         store.add(root / "1.0.0", trust)
 
     def work(self, root: Path) -> None:
@@ -229,8 +231,6 @@ def _build(root: Path, store: ReleaseStore) -> None:
     workspace = _workspace(root)
     if any(entry.semver == "2.0.0" for entry in store.entries()):
         return
-    if not (root / "user").exists():
-        write_plate_dataset(root / "user", {"val": 8}, side_px=_SIDE_PX)
     model = root / "plate.onnx"
     build_tiny_detector(model, variant=0, side_px=_SIDE_PX)
     spec = BuildSpec(
