@@ -338,6 +338,30 @@ MUTANTS = (
         test="tests/unit/pipeline/training/test_compact_samples.py::"
         "test_mirrored_box_stays_on_its_object",
     ),
+    Mutant(
+        name="confusion turned: rows are what was found",
+        file="vision/confusion.py",
+        text="            counts[row, column] += 1",
+        replacement="            counts[column, row] += 1",
+        test="tests/unit/vision/test_confusion.py::"
+        "test_rows_sum_up_to_labels_and_columns_to_detections",
+    ),
+    Mutant(
+        name="a box under another class counts as missed and false",
+        file="vision/mistakes.py",
+        text="    swapped = [(int(missed[row]), int(extra[column])) for row, column in crossed]",
+        replacement="    swapped: list[tuple[int, int]] = []",
+        test="tests/unit/vision/test_mistakes.py::"
+        "test_each_mistake_has_a_kind_a_cause_a_weight_and_words",
+    ),
+    Mutant(
+        name="lost labels shown are those the candidate gained",
+        file="pipeline/comparison.py",
+        text="    return frozenset(before.pairs",
+        replacement="    before, after = after, before\n    return frozenset(before.pairs",
+        test="tests/unit/pipeline/test_parent_quality.py::"
+        "test_network_that_is_blind_for_a_class_is_refused_by_its_slice",
+    ),
 )
 
 
