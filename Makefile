@@ -1,5 +1,5 @@
 # Every target makes .venv, says what it downloads, and is quick the second time.
-#   make demo    the whole loop: train, prove, serve, replace live, refuse, roll back
+#   make demo    the whole loop: train, prove, serve, replace live, refuse, roll back; again, by the cache
 #   make test    all tests but the slow ones
 #   make check   format, lint, types, layers, unit tests
 #   make bench   every measurement, one JSON object a line

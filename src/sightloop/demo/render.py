@@ -4,7 +4,8 @@ The demo needs images that are free to use, small and different every time they 
 one seed gives one image, on every machine. Two kinds of scratch exist: the dark straight
 one, and the bright curved hair-line that a production line meets for the first time between
 two releases. An image holds scratches of one kind only, so that a set of images can be
-judged on one kind. This file draws; `render_dataset.py` lays images out for training.
+judged on one kind. At dusk and at night the plate gets less light, the camera's noise stays. This
+file draws; `rendered_dataset.py` lays images out for training.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ BOX_MIN_PX = 12.0
 _MARGIN_PX = 3.0
 _APART_IOU = 0.05
 _TRIES = 30
+_LIGHT_SEED = 1_000_000
 _OVERSAMPLING = 4
 _FIXED_POINT_BITS = 4
 
@@ -41,6 +43,19 @@ class ScratchKind(StrEnum):
     """Straight and dark, a groove: known since the first training."""
     HAIR = "hair"
     """Bright, thin and curved: the new kind."""
+
+
+class Light(StrEnum):
+    """How much light falls on the plate."""
+
+    DAY = "day"
+    DUSK = "dusk"
+    """A third of it."""
+    NIGHT = "night"
+    """A sixth of it. Both lie below the bound of the slice `light=dark`."""
+
+
+_SHARES = {Light.DUSK: (0.30, 0.40), Light.NIGHT: (0.13, 0.18)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +81,18 @@ class _Defect:
 
 
 def render_image(
-    seed: int, *, scratch_kind: ScratchKind, side_px: int = SIDE_PX
+    seed: int,
+    *,
+    scratch_kind: ScratchKind,
+    light: Light = Light.DAY,
+    side_px: int = SIDE_PX,
 ) -> InspectionImage:
     """Draw one plate with one to five defects.
 
     Args:
         seed: Any non-negative number; the same seed gives the same pixels.
         scratch_kind: The kind of the scratches. Plates of the new kind always hold one.
+        light: How much falls on the plate; what is on it is the same.
         side_px: Side of the square image.
 
     Returns:
@@ -95,6 +115,8 @@ def render_image(
                 placed.append(defect)
     for defect in sorted(placed, key=lambda one: -one.class_index):
         defect.paint(canvas)
+    if light is not Light.DAY:
+        canvas *= np.float32(np.random.default_rng(seed + _LIGHT_SEED).uniform(*_SHARES[light]))
     canvas += random.normal(0.0, 2.5, canvas.shape).astype(np.float32)
     return InspectionImage(
         frame=np.clip(canvas, 0, 255).astype(np.uint8),

@@ -23,6 +23,8 @@ from sightloop.demo.charts import (
 )
 from sightloop.demo.outcome import Line, Outcome, ReleaseFacts, lines_of
 from sightloop.demo.quality import Quality, TestImage
+from sightloop.demo.refused_release import refused_section
+from sightloop.demo.rendered_dataset import NIGHT_STORY
 from sightloop.demo.timeline import Refusal, Timeline
 from sightloop.pipeline.pr_chart import Curve, precision_chart
 from sightloop.testing.camera import FrameRecord
@@ -76,6 +78,7 @@ def render_report(outcome: Outcome, evidence: Evidence) -> str:
         closeup_text=closeup_text,
         lines=_lines_table(lines_of(outcome)),
         refusals="".join(_refusal_card(one) for one in outcome.refusals),
+        refused_release=refused_section(outcome.refused_release, NIGHT_STORY),
         quality_text=_quality_text(outcome),
         curves=_curves(outcome, evidence),
         samples=_samples(outcome, evidence),
@@ -133,7 +136,7 @@ def _tile(value: str, text: str) -> str:
 
 def _keys(first: ReleaseFacts, second: ReleaseFacts, timeline: Timeline) -> str:
     names = {
-        "training": "second training",
+        "training": "second and third training",
         "refusals": "bad candidates",
         "updates": "updates back and forth",
         "rollback": "rollback and forward again",

@@ -25,9 +25,11 @@ from sightloop.demo.acts import Operator, go_back_and_forth, refuse_all, roll_ba
 from sightloop.demo.candidates import build_candidates
 from sightloop.demo.outcome import Outcome, ReleaseFacts, summarise
 from sightloop.demo.quality import Quality, TestImage, judge
+from sightloop.demo.refused_release import RefusedRelease, read_refused
 from sightloop.demo.report import Evidence, render_report
 from sightloop.demo.stage import Stage, TinyStage, TrainedStage
 from sightloop.demo.timeline import Screen, Timeline
+from sightloop.demo.training import SECOND
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import WorkspaceError
 from sightloop.release.bundle import Bundle
@@ -37,6 +39,8 @@ from sightloop.testing.checker import Switch, check_records
 from sightloop.testing.server_process import ServerProcess
 
 UPDATES: Final = 20
+RERUN_UPDATES: Final = 8
+"""Where every training came from the cache: each update takes 3 s, and they were counted before."""
 QUICK_UPDATES: Final = 6
 FPS: Final = 30
 KEPT_NAME: Final = "server.json"
@@ -85,6 +89,7 @@ class _Played:
 
     first: Bundle
     second: Bundle
+    refused: RefusedRelease | None = None
     records: list[FrameRecord] = field(default_factory=list)
     url: str | None = None
     pid: int | None = None
@@ -127,6 +132,8 @@ def run_demo(options: DemoOptions, screen: Screen, *, clock: Clock) -> DemoResul
         releases=releases,
         quick=options.quick,
         duration_s=clock.monotonic_s() - began_s,
+        refused_release=played.refused,
+        cached=stage.cached,
     )
     evidence = Evidence(
         timeline=timeline,
@@ -169,7 +176,7 @@ def _play(
         operator = children.enter_context(
             contextlib.closing(Operator(partial(Client, server.url), stage.line, timeline))
         )
-        _order(options, operator, workspace, timeline, played)
+        _order(options, operator, stage, workspace, timeline, played)
         played.records = camera.stop()
         if options.keep:
             server.let_go()
@@ -181,6 +188,7 @@ def _play(
 def _order(
     options: DemoOptions,
     operator: Operator,
+    stage: Stage,
     workspace: Workspace,
     timeline: Timeline,
     played: _Played,
@@ -190,6 +198,11 @@ def _order(
     with timeline.act("replace 1.0.0 by 1.1.0 live"):
         switch = operator.update(played.second.folder)
         timeline.screen.note(f"proven and switched in {switch.ack_s - switch.order_s:.2f} s")
+    if not options.quick:
+        with timeline.act(
+            "make release 1.2.0 beside it: better overall, worse at night", "training"
+        ):
+            played.refused = _third(operator, stage, timeline)
     with timeline.act("build six bad candidates"):
         candidates = build_candidates(
             out / "candidates",
@@ -199,12 +212,28 @@ def _order(
         )
     with timeline.act("try six bad candidates", "refusals"):
         refuse_all(operator, candidates, timeline)
-    count = QUICK_UPDATES if options.quick else UPDATES
+    count = updates_of(options, cached=stage.cached)
     with timeline.act(f"{count} updates back and forth, each proven again", "updates"):
         digests = (played.second.digest, played.first.digest)
         go_back_and_forth(operator, digests, timeline, count=count)
     with timeline.act("roll back, and forward again", "rollback"):
         roll_back_and_forward(operator, timeline)
+
+
+def _third(operator: Operator, stage: Stage, timeline: Timeline) -> RefusedRelease | None:
+    """The pipeline's own gates say no to it, so that nobody can order it."""
+    before = operator.champion()
+    judged = stage.third(timeline.screen.note)
+    if judged is None:
+        return None
+    return read_refused(judged, SECOND, champion_kept=operator.champion() == before)
+
+
+def updates_of(options: DemoOptions, *, cached: bool) -> int:
+    """How many updates go back and forth."""
+    if options.quick:
+        return QUICK_UPDATES
+    return RERUN_UPDATES if cached else UPDATES
 
 
 def forget_history(workspace: Workspace, out: Path) -> None:

@@ -16,7 +16,9 @@ from sightloop.config.workspace import Workspace
 from sightloop.demo.quality import TestImage, read_test_set
 from sightloop.demo.rendered_dataset import (
     FIRST_PLAN,
+    NIGHT_STORY,
     SECOND_PLAN,
+    THIRD_PLAN,
     RenderedDataset,
     render_dataset,
 )
@@ -24,11 +26,15 @@ from sightloop.demo.training import (
     FIRST,
     LINE,
     SECOND,
+    THIRD,
+    Judged,
     Trained,
     check_extras,
     first_pipeline,
+    run_judged_pipeline,
     run_pipeline_process,
     second_pipeline,
+    third_pipeline,
     write_config,
 )
 from sightloop.distribution.store import ReleaseStore
@@ -60,6 +66,13 @@ class Stage(Protocol):
     def second(self, note: Note) -> Bundle:
         """Make 1.1.0, in the workspace's store, without disturbing what is served."""
 
+    def third(self, note: Note) -> Judged | None:
+        """Make 1.2.0, which the gates are to refuse; None where nothing is trained."""
+
+    @property
+    def cached(self) -> bool:
+        """Whether every training so far came from the cache."""
+
     def test_set(self) -> tuple[TestImage, ...]:
         """The frozen test set; its images are what the camera sends."""
 
@@ -80,6 +93,7 @@ class TrainedStage:
     workspace: Workspace
     _trained: list[Trained]
     _dataset: RenderedDataset | None
+    _third_s: float | None
 
     def __init__(self, out: Path, workspace: Workspace) -> None:
         check_extras()
@@ -87,6 +101,7 @@ class TrainedStage:
         self.workspace = workspace
         self._trained = []
         self._dataset = None
+        self._third_s = None
 
     @property
     def line(self) -> str:
@@ -110,6 +125,20 @@ class TrainedStage:
         config = self.out / f"pipeline-{SECOND}.toml"
         write_config(config, second_pipeline(dataset.data_yaml, self._trained[0]))
         return self._run(config, note, low_priority=True)
+
+    def third(self, note: Note) -> Judged | None:
+        dataset = render_dataset(self.out / f"images-{THIRD}", THIRD_PLAN)
+        note(NIGHT_STORY)
+        config = self.out / f"pipeline-{THIRD}.toml"
+        write_config(config, third_pipeline(dataset.data_yaml, self._trained[1]))
+        judged = run_judged_pipeline(config, self.workspace)
+        self._third_s = judged.train_s
+        note(f"{LINE} {THIRD}: refused by {judged.gate} ({judged.reason})")
+        return judged
+
+    @property
+    def cached(self) -> bool:
+        return all(one.train_s is None for one in self._trained) and self._third_s is None
 
     def _run(self, config: Path, note: Note, *, low_priority: bool) -> Bundle:
         trained = run_pipeline_process(config, self.workspace.root, low_priority=low_priority)
@@ -152,6 +181,13 @@ class TinyStage:
 
     def second(self, note: Note) -> Bundle:
         return self._build(SECOND, variant=1, note=note)
+
+    def third(self, note: Note) -> Judged | None:
+        return None
+
+    @property
+    def cached(self) -> bool:
+        return False
 
     def _build(self, semver: str, *, variant: int, note: Note) -> Bundle:
         key, _ = ensure_key(self.workspace.keys)

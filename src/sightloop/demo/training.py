@@ -1,4 +1,4 @@
-"""The demo's two trainings: the recipes, written as the TOML files a person would write.
+"""The demo's three trainings: the recipes, written as the TOML files a person would write.
 
 Each pipeline runs as `sightloop pipeline run`, in a process of its own: the second one at the
 lowest priority, beside the live camera. Tried on 2 cores: 240 images in 20 epochs give mAP50
@@ -17,12 +17,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from sightloop._support.files import write_bytes_atomic
+from sightloop.config.workspace import Workspace
 from sightloop.errors import MissingExtraError, StepFailedError
+from sightloop.pipeline.comparison import FOLDER_NAME
+from sightloop.pipeline.run_record import RUN_JSON
+from sightloop.pipeline.steps.gate import VERDICTS_NAME
 from sightloop.testing.server_process import CLI
 
 LINE: Final = "brushed-metal"
-FIRST, SECOND = "1.0.0", "1.1.0"
+FIRST, SECOND, THIRD = "1.0.0", "1.1.0", "1.2.0"
 LOWEST_PRIORITY: Final = 19
+REFUSED: Final = 3
+"""The exit code of a run whose release a gate refused."""
 _TOP: Final = ""
 
 Section = Mapping[str, str | int | float]
@@ -46,13 +52,16 @@ _FROM_NOTHING: Final[Section] = {
     "close_mosaic": 5,
 }
 _FINE_TUNE: Final[Section] = {
-    "epochs": 12,
+    "epochs": 9,
     "learning_rate": 0.002,
     "warmup_epochs": 1.0,
     "close_mosaic": 4,
     "threads": 1,
 }
 """One thread: two would wait for each other whenever the camera's answers take a core."""
+
+
+_SHORT: Final[Section] = {"epochs": 8, "close_mosaic": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,27 @@ class Trained:
     checkpoint: Path
     train_s: float | None
     cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How the pipeline of 1.2.0 ended.
+
+    Attributes:
+        semver: Its version.
+        gate: The gate that refused it; `none` if it was let through.
+        reason: That gate's reason.
+        message: The gate's words.
+        quality: Folder with quality.json, quality.html and the lost frames; None without.
+        train_s: Seconds of the step `train`; None if it came from the cache.
+    """
+
+    semver: str
+    gate: str
+    reason: str
+    message: str
+    quality: Path | None
+    train_s: float | None
 
 
 def check_extras() -> None:
@@ -107,6 +137,14 @@ def second_pipeline(data_yaml: Path, first: Trained) -> dict[str, Section]:
     }
 
 
+def third_pipeline(data_yaml: Path, second: Trained) -> dict[str, Section]:
+    """Sections of the config of 1.2.0, fine-tuned from the checkpoint of 1.1.0."""
+    return {
+        _TOP: {"line": LINE, "semver": THIRD, "data": str(data_yaml), "parent": second.digest},
+        "train": {"weights": str(second.checkpoint), **_NETWORK, **_FINE_TUNE, **_SHORT},
+    }
+
+
 def write_config(path: Path, sections: Mapping[str, Section]) -> None:
     """Write a pipeline's TOML file."""
     lines = []
@@ -129,6 +167,56 @@ def run_pipeline_process(config: Path, workspace: Path, *, low_priority: bool) -
     Raises:
         StepFailedError: It ended with an error, which it has shown.
     """
+    code, output = _run(config, workspace, low_priority=low_priority)
+    if code != 0:
+        raise StepFailedError(
+            f"pipeline {config.name}: expected a release, found exit code {code}; "
+            "its own error stands above",
+            "pipeline_failed",
+        )
+    return _trained(json.loads(output.splitlines()[-1]))
+
+
+def run_judged_pipeline(config: Path, workspace: Workspace) -> Judged:
+    """Run the pipeline of a release that its gates are likely to refuse, at the lowest priority.
+
+    Raises:
+        StepFailedError: It ended with another error than a gate's no.
+    """
+    code, output = _run(config, workspace.root, low_priority=True)
+    if code == 0:
+        passed = _trained(json.loads(output.splitlines()[-1]))
+        return Judged(
+            passed.semver, "none", "not_refused", "every gate let it pass", None, passed.train_s
+        )
+    if code != REFUSED:
+        raise StepFailedError(
+            f"pipeline {config.name}: expected a gate to refuse its release, found exit code "
+            f"{code}; its own error stands above",
+            "pipeline_failed",
+        )
+    return _refused(workspace)
+
+
+def _refused(workspace: Workspace) -> Judged:
+    """Read the last run's own record; its name begins with the time."""
+    folder = max(path.parent for path in workspace.runs.glob(f"*/{VERDICTS_NAME}"))
+    verdict = json.loads((folder / VERDICTS_NAME).read_bytes())[-1]
+    record = json.loads((folder / RUN_JSON).read_bytes())
+    train = next(step for step in record["steps"] if step["name"] == "train")
+    quality = folder / FOLDER_NAME
+    return Judged(
+        semver=str(record["config"]["semver"]),
+        gate=str(verdict["gate"]),
+        reason=str(verdict["reason"]),
+        message=str(verdict["message"]),
+        quality=quality if quality.is_dir() else None,
+        train_s=float(train["seconds"]) if train["state"] == "ran" else None,
+    )
+
+
+def _run(config: Path, workspace: Path, *, low_priority: bool) -> tuple[int, str]:
+    """Give the exit code and what was printed."""
     command = [*CLI, "pipeline", "run", "--config", str(config), "--workspace", str(workspace)]
     with subprocess.Popen(
         [*command, "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
@@ -140,13 +228,7 @@ def run_pipeline_process(config: Path, workspace: Path, *, low_priority: bool) -
         except BaseException:
             process.terminate()
             raise
-    if process.returncode != 0:
-        raise StepFailedError(
-            f"pipeline {config.name}: expected a release, found exit code {process.returncode}; "
-            "its own error stands above",
-            "pipeline_failed",
-        )
-    return _trained(json.loads(output.splitlines()[-1]))
+    return process.returncode, output
 
 
 def _trained(result: Mapping[str, Any]) -> Trained:

@@ -7,6 +7,7 @@ import pytest
 
 from sightloop._support.clock import SystemClock
 from sightloop.demo.outcome import Outcome, ReleaseFacts, lines_of, summarise
+from sightloop.demo.refused_release import RefusedRelease, SliceRow
 from sightloop.demo.timeline import Act, Refusal, Timeline
 from sightloop.testing.camera import FrameRecord
 from sightloop.testing.checker import CheckResult, Switch
@@ -165,3 +166,41 @@ def test_a_training_from_the_cache_has_no_latency_beside_it() -> None:
     cached = (RELEASES[0], replace(RELEASES[1], train_s=None))
     outcome = summarise(timeline, records, CHECK, releases=cached, quick=False, duration_s=40.0)
     assert outcome.training_p99_ms is None
+
+
+DARK = SliceRow("light=dark", 60, 0.97, 0.65, 0.0001, dropped=True)
+WHOLE = SliceRow("all", 400, 0.85, 0.9, 1.0, dropped=False)
+REFUSED = RefusedRelease(
+    champion="1.1.0",
+    semver="1.2.0",
+    gate="quality",
+    reason="slice_dropped",
+    message="fewer found at night",
+    map50=(0.95, 0.96),
+    slices=(WHOLE, DARK),
+    lost=(),
+    champion_kept=True,
+    page=None,
+)
+
+
+def _line(outcome: Outcome, beginning: str) -> Any:
+    return next(line for line in lines_of(outcome) if line.what.startswith(beginning))
+
+
+def test_the_release_refused_for_the_night_has_its_targets() -> None:
+    outcome = replace(GOOD, refused_release=REFUSED)
+    assert _line(outcome, "1.2.0, recall at night").kept
+    assert _line(outcome, "1.2.0, recall over all").kept
+    assert "0.97 → 0.65" in _line(outcome, "1.2.0, recall at night").found
+    let_through = replace(GOOD, refused_release=replace(REFUSED, gate="none"))
+    assert not _line(let_through, "1.2.0, recall at night").kept
+    assert not any(line.what.startswith("1.2.0") for line in lines_of(GOOD))
+    value: Any = outcome.as_dict()["refused_release"]
+    assert value["dropped"] == ["light=dark"]
+
+
+def test_the_second_time_has_its_own_limit() -> None:
+    again = replace(GOOD, cached=True, duration_s=89.0)
+    assert _line(again, "the demo again, by the cache").kept
+    assert not _line(replace(again, duration_s=91.0), "the demo again").kept

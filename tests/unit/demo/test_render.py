@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightloop.demo.render import BOX_MIN_PX, CLASSES, SIDE_PX, ScratchKind, render_image
+from sightloop.demo.render import BOX_MIN_PX, CLASSES, SIDE_PX, Light, ScratchKind, render_image
+from sightloop.vision.slices import light_of, mean_luma
 
 SCRATCH = CLASSES.index("scratch")
 SEEDS = range(40)
@@ -74,3 +75,13 @@ def test_a_scratch_fills_its_box_from_edge_to_edge() -> None:
             assert rows.min() <= 3
             assert columns.max() >= x2 - x1 - 4
             assert rows.max() >= y2 - y1 - 4
+
+
+@pytest.mark.parametrize("light", [Light.DUSK, Light.NIGHT])
+def test_with_less_light_the_same_plate_is_dark(light: Light) -> None:
+    for seed in range(5):
+        day = render_image(seed, scratch_kind=ScratchKind.DARK)
+        night = render_image(seed, scratch_kind=ScratchKind.DARK, light=light)
+        assert np.array_equal(day.labels.boxes, night.labels.boxes)
+        assert light_of(mean_luma(night.frame)) == "dark"
+        assert light_of(mean_luma(day.frame)) != "dark"

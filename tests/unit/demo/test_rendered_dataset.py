@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from sightloop.dataset.yolo import read_labels, read_yolo
-from sightloop.demo.render import CLASSES, SIDE_PX, ScratchKind, render_image
+from sightloop.demo.render import CLASSES, SIDE_PX, Light, ScratchKind, render_image
 from sightloop.demo.rendered_dataset import (
     FIRST_PLAN,
     SECOND_PLAN,
+    THIRD_PLAN,
     Part,
     read_new_scratches,
     render_dataset,
@@ -72,20 +73,42 @@ def test_another_plan_replaces_what_was_there(tmp_path: Path) -> None:
     assert not (smaller.folder / "images" / "train").exists()
 
 
-def test_the_frozen_test_set_is_the_same_for_both_releases() -> None:
-    first = [part for part in FIRST_PLAN if part.split == "test"]
-    second = [part for part in SECOND_PLAN if part.split == "test"]
-    assert first == second
+def test_the_frozen_test_set_is_the_same_for_all_releases() -> None:
+    first, second, third = (
+        [part for part in plan if part.split == "test"]
+        for plan in (FIRST_PLAN, SECOND_PLAN, THIRD_PLAN)
+    )
+    assert first == second == third
 
 
 def test_no_image_stands_in_two_splits() -> None:
-    for plan in (FIRST_PLAN, SECOND_PLAN):
+    for plan in (FIRST_PLAN, SECOND_PLAN, THIRD_PLAN):
         seeds = [
             (part.kind, seed)
             for part in plan
             for seed in range(part.first_seed, part.first_seed + part.count)
         ]
         assert len(set(seeds)) == len(seeds)
+
+
+def test_what_nobody_has_marked_is_on_the_image_and_not_in_the_labels(tmp_path: Path) -> None:
+    whole = render_dataset(tmp_path / "whole", (Part("train", ScratchKind.DARK, 100, 8),))
+    part = Part("train", ScratchKind.DARK, 100, 8, unmarked=("pit",))
+    without = render_dataset(tmp_path / "without", (part,))
+    pictures = [one.folder / "images" / "train" / "100.jpg" for one in (whole, without)]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    assert 0 < without.box_counts["train"] < whole.box_counts["train"]
+    for label in (without.folder / "labels" / "train").iterdir():
+        assert not any(line.startswith("1 ") for line in label.read_text().splitlines())
+
+
+def test_nothing_is_marked_at_night_in_the_third_training_alone() -> None:
+    slips = [
+        part for plan in (FIRST_PLAN, SECOND_PLAN, THIRD_PLAN) for part in plan if part.unmarked
+    ]
+    assert [(part.split, part.light, part.unmarked) for part in slips] == [
+        ("train", Light.NIGHT, CLASSES)
+    ]
 
 
 def test_about_15_percent_of_the_test_boxes_are_new_and_the_first_training_hardly_sees_them() -> (

@@ -8,7 +8,7 @@ import pytest
 
 from sightloop._support.clock import SystemClock
 from sightloop.config.workspace import open_workspace
-from sightloop.demo.run import KEPT_NAME, DemoOptions, forget_history, run_demo
+from sightloop.demo.run import KEPT_NAME, DemoOptions, forget_history, run_demo, updates_of
 from sightloop.errors import WorkspaceError
 
 
@@ -46,3 +46,13 @@ def test_a_demo_on_the_folder_of_a_kept_server_is_refused_and_harms_nothing(
         with pytest.raises(WorkspaceError, match="process 4711 at http://here"):
             run_demo(DemoOptions(out=tmp_path, quick=True), SilentScreen(), clock=SystemClock())
     assert workspace.serving_database.exists()
+
+
+@pytest.mark.parametrize(
+    ("quick", "cached", "updates"),
+    [(True, False, 6), (False, False, 20), (False, True, 8)],
+)
+def test_fewer_updates_where_every_training_came_from_the_cache(
+    tmp_path: Path, *, quick: bool, cached: bool, updates: int
+) -> None:
+    assert updates_of(DemoOptions(out=tmp_path, quick=quick), cached=cached) == updates

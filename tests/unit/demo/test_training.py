@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from sightloop.config.workspace import open_workspace
 from sightloop.demo import training
 from sightloop.demo.training import (
     LINE,
     Trained,
     check_extras,
     first_pipeline,
+    run_judged_pipeline,
     run_pipeline_process,
     second_pipeline,
+    third_pipeline,
     write_config,
 )
 from sightloop.errors import MissingExtraError, StepFailedError
@@ -28,6 +31,10 @@ def test_both_recipes_are_settings_that_the_pipeline_knows(tmp_path: Path) -> No
     first = load_config(path)
     write_config(path, second_pipeline(tmp_path / "data.yaml", FIRST))
     second = load_config(path)
+    write_config(path, third_pipeline(tmp_path / "data.yaml", FIRST))
+    third = load_config(path)
+    assert (third.semver, third.parent) == ("1.2.0", "a" * 64)
+    assert third.train.epochs < second.train.epochs
     assert (first.line, first.semver, second.semver) == (LINE, "1.0.0", "1.1.0")
     assert first.train.weights == ""
     assert first.train.side_px == second.train.side_px == 160
@@ -96,3 +103,38 @@ def test_the_pipeline_beside_the_camera_runs_at_the_lowest_priority(
     trained = run_pipeline_process(tmp_path / "p.toml", tmp_path, low_priority=low_priority)
     assert (trained.semver == "19") is low_priority
     assert (trained.train_s, trained.cached) == (12.5, 1)
+
+
+def _refused_run(workspace: Path, name: str, *, semver: str, how: str) -> Path:
+    folder = workspace / "runs" / name
+    (folder / "quality").mkdir(parents=True)
+    verdicts = [
+        {"gate": "integrity", "reason": "ok", "message": "fine"},
+        {"gate": "quality", "reason": "slice_dropped", "message": f"{semver} lost"},
+    ]
+    (folder / "verdicts.json").write_text(json.dumps(verdicts))
+    steps = [{"name": "train", "state": how, "seconds": 20.5}]
+    record = {"config": {"semver": semver}, "steps": steps}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize(("how", "seconds"), [("ran", 20.5), ("cached", None)])
+def test_the_last_refusal_is_read_off_its_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, seconds: float | None
+) -> None:
+    _refused_run(tmp_path, "20260101-000000-aaaaaa", semver="1.1.9", how="ran")
+    folder = _refused_run(tmp_path, "20260102-000000-aaaaaa", semver="1.2.0", how=how)
+    _stand_in(monkeypatch, "import sys; sys.exit(3)")
+    judged = run_judged_pipeline(tmp_path / "p.toml", open_workspace(tmp_path))
+    assert (judged.semver, judged.gate, judged.reason) == ("1.2.0", "quality", "slice_dropped")
+    assert judged.quality == folder / "quality"
+    assert judged.train_s == seconds
+
+
+def test_another_error_than_a_refusal_ends_the_demo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _stand_in(monkeypatch, "import sys; sys.exit(6)")
+    with pytest.raises(StepFailedError, match="exit code 6"):
+        run_judged_pipeline(tmp_path / "p.toml", open_workspace(tmp_path))
