@@ -290,7 +290,7 @@ def _refused_lines(refused: RefusedRelease | None) -> list[Line]:
         ),
         _target(
             f"{refused.semver}, recall at night",
-            "refused by quality",
+            "refused",
             f"{_change(dark)}: {refused.gate}",
             kept=refused.refused_for_the_night,
         ),

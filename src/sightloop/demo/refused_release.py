@@ -166,7 +166,9 @@ def refused_section(refused: RefusedRelease | None, story: str) -> str:
 
 
 def _section(refused: RefusedRelease, story: str) -> Iterator[str]:
-    yield f"<h2>{escape(refused.semver)}: better overall, worse at night, refused</h2>"
+    as_meant = refused.better_overall and refused.refused_for_the_night
+    what = "better overall, worse at night, refused" if as_meant else "not as it was meant"
+    yield f"<h2>{escape(refused.semver)}: {what}</h2>"
     yield f'<p class="soft">{escape(story)}</p>'
     kind = "yes" if refused.refused_for_the_night else "no"
     yield (
@@ -176,8 +178,8 @@ def _section(refused: RefusedRelease, story: str) -> Iterator[str]:
     if refused.map50 is not None:
         before, after = refused.map50
         yield (
-            f"<p>mAP50 on the frozen test set: {before:.3f} → {after:.3f}. Recall at the "
-            "operating threshold, slice by slice:</p>"
+            f'<p class="gap">mAP50 on the frozen test set: {before:.3f} → {after:.3f}. Recall at '
+            "the operating threshold, slice by slice:</p>"
         )
     yield '<div class="card scroll"><table><tr><th>slice</th><th>labels</th>'
     yield f"<th>{escape(refused.champion)}</th><th>{escape(refused.semver)}</th><th></th>"
@@ -193,7 +195,7 @@ def _section(refused: RefusedRelease, story: str) -> Iterator[str]:
     yield "</table></div>"
     if refused.lost:
         yield (
-            '<p class="soft">What that means on images of the night: left '
+            '<p class="soft gap">What that means on images of the night: left '
             f"{escape(refused.champion)}, right {escape(refused.semver)}. Green is right, red "
             "missed.</p>"
         )

@@ -299,7 +299,7 @@ def _finding(
 def _verdict(findings: tuple[SliceFinding, ...], policy: QualityPolicy) -> Verdict:
     whole, *slices = findings
     dropped = [one for one in findings if one.dropped]
-    doubtful = [one for one in slices if not one.conclusive]
+    doubtful = [one for one in slices if not (one.conclusive or one.dropped)]
     figures = _measurements(findings, policy)
     note = f"; too few labels to judge: {_few(doubtful, policy)}" if doubtful else ""
     if dropped:

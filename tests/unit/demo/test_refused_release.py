@@ -24,7 +24,7 @@ def _quality(folder: Path, *, map50: tuple[float, float] = (0.95, 0.97)) -> Path
         "champion": {"name": "1.1.0", "map50": map50[0]},
         "candidate": {"name": "1.2.0", "map50": map50[1]},
         "slices": [
-            {**SLICE, "name": "all", "labels": 400, "found_by_both": 330, "dropped": False},
+            {**SLICE, "name": "all", "labels": 400, "gained": 30, "dropped": False},
             {**SLICE, "name": "light=dark"},
             {**SLICE, "name": "size=large", "labels": 0},
         ],
@@ -62,6 +62,7 @@ def test_a_release_that_no_gate_refused_is_said_to_be_none(tmp_path: Path) -> No
     assert not refused.refused_for_the_night
     assert not refused.better_overall
     assert "not_refused" in refused_section(refused, "story")
+    assert "not as it was meant" in refused_section(refused, "story")
 
 
 def test_section_shows_the_message_the_slices_and_the_lost_frames(tmp_path: Path) -> None:
@@ -71,4 +72,5 @@ def test_section_shows_the_message_the_slices_and_the_lost_frames(tmp_path: Path
     assert "cGljdHVyZQ==" in page
     assert "0.875" in page
     assert page.count("dropped</td>") == 1
+    assert "worse at night, refused" in page
     assert refused_section(None, "a story") == ""

@@ -92,6 +92,7 @@ def test_a_slice_that_is_worse_is_refused_though_the_whole_is_better() -> None:
         "light=dark",
         "class=pit",
     ]
+    assert "to judge: light=dark" not in judgement.verdict.message
 
 
 def test_slices_that_are_switched_off_refuse_nothing() -> None:
