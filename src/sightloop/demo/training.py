@@ -186,9 +186,7 @@ def run_judged_pipeline(config: Path, workspace: Workspace) -> Judged:
     code, output = _run(config, workspace.root, low_priority=True)
     if code == 0:
         passed = _trained(json.loads(output.splitlines()[-1]))
-        return Judged(
-            passed.semver, "none", "not_refused", "every gate let it pass", None, passed.train_s
-        )
+        return _judged(passed.semver, {}, quality=None, train_s=passed.train_s)
     if code != REFUSED:
         raise StepFailedError(
             f"pipeline {config.name}: expected a gate to refuse its release, found exit code "
@@ -205,13 +203,25 @@ def _refused(workspace: Workspace) -> Judged:
     record = json.loads((folder / RUN_JSON).read_bytes())
     train = next(step for step in record["steps"] if step["name"] == "train")
     quality = folder / FOLDER_NAME
-    return Judged(
-        semver=str(record["config"]["semver"]),
-        gate=str(verdict["gate"]),
-        reason=str(verdict["reason"]),
-        message=str(verdict["message"]),
+    return _judged(
+        str(record["config"]["semver"]),
+        verdict,
         quality=quality if quality.is_dir() else None,
         train_s=float(train["seconds"]) if train["state"] == "ran" else None,
+    )
+
+
+def _judged(
+    semver: str, verdict: Mapping[str, Any], *, quality: Path | None, train_s: float | None
+) -> Judged:
+    """An empty verdict: no gate refused it."""
+    return Judged(
+        semver=semver,
+        gate=str(verdict.get("gate", "none")),
+        reason=str(verdict.get("reason", "not_refused")),
+        message=str(verdict.get("message", "every gate let it pass")),
+        quality=quality,
+        train_s=train_s,
     )
 
 

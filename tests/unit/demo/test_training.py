@@ -138,3 +138,13 @@ def test_another_error_than_a_refusal_ends_the_demo(
     _stand_in(monkeypatch, "import sys; sys.exit(6)")
     with pytest.raises(StepFailedError, match="exit code 6"):
         run_judged_pipeline(tmp_path / "p.toml", open_workspace(tmp_path))
+
+
+def test_a_release_that_every_gate_let_pass_is_said_to_be_refused_by_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steps = [{"name": "train", "how": "cached", "seconds": 0.0}]
+    result = {"bundle": "/b", "digest": "b" * 64, "semver": "1.2.0", "checkpoint": "/c.pt"}
+    _stand_in(monkeypatch, f"print({json.dumps(json.dumps({**result, 'steps': steps}))})")
+    judged = run_judged_pipeline(tmp_path / "p.toml", open_workspace(tmp_path))
+    assert (judged.semver, judged.gate, judged.quality) == ("1.2.0", "none", None)
