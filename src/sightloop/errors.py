@@ -9,6 +9,7 @@
     │   ├── ImageError             bytes that are no (allowed) image
     │   ├── FrameShapeError        an array that is no frame
     │   ├── ProtocolError          a request that the inference protocol does not allow
+    │   ├── RequestTooSlowError    a request whose body did not come in time
     │   └── DatasetError           a dataset that cannot be read
     ├── BundleError                a release's files
     │   ├── ManifestInvalidError   manifest.json does not say what it must
@@ -32,6 +33,9 @@
     │   ├── OverloadedError        no room in the queue, or no time left
     │   ├── DeadlineExceededError  the worker did not answer in time
     │   ├── UnsupportedError       a part of a protocol that is not offered
+    │   ├── UnauthenticatedError   no token, or none that is known here
+    │   ├── ForbiddenError         known, and not allowed to do this
+    │   ├── RateLimitedError       too many calls from one address
     │   └── RefusedAtStartError    a gate refused a line's first release
     ├── RegistryError              tracking and model registry
     │   └── VersionExistsError     this semver is taken by other content
@@ -119,6 +123,12 @@ class ProtocolError(InputError):
     """A request is none of the inference protocol, or not one that this model takes."""
 
     default_reason = "request_malformed"
+
+
+class RequestTooSlowError(InputError):
+    """The body of a request did not come in time."""
+
+    default_reason = "body_too_slow"
 
 
 class DatasetError(InputError):
@@ -262,6 +272,25 @@ class UnsupportedError(ServingError):
     """The client asks for a part of a protocol that this server does not offer."""
 
     default_reason = "unsupported"
+
+
+class UnauthenticatedError(ServingError):
+    """A call without a token, or with none that is known here."""
+
+    default_reason = "token_missing"
+
+
+class ForbiddenError(ServingError):
+    """Who calls is known, or nobody is asked, and this call is not allowed all the same."""
+
+    default_reason = "role_too_low"
+
+
+class RateLimitedError(ServingError):
+    """Too many calls from one address."""
+
+    default_reason = "rate_limited"
+    retryable = True
 
 
 class RefusedAtStartError(ServingError):

@@ -8,12 +8,14 @@ from pathlib import Path
 from sightloop.protocol.model import DETECTIONS, FRAME_INPUT, IMAGE_INPUT
 from sightloop.protocol.requests import QUICK_BYTES_MAX, QUICK_VALUES_MAX
 from sightloop.protocol.tensors import Datatype
-from sightloop.serving.grpc_server import CALLS, STREAM
+from sightloop.serving.grpc_server import ADMIN_CALLS, CALLS, OPEN_CALLS, STREAM
 from sightloop.serving.grpc_server import code_of as code_of_status
 from sightloop.serving.in_order import AHEAD_MAX
 from sightloop.serving.open_inference import EXTENSIONS
 from sightloop.serving.open_inference_rest import build_open_inference_rest
+from sightloop.serving.request_rest import BodyLimits
 from sightloop.testing.markdown import code_of, rows_of, sections_of
+from sightloop.testing.scripted_door import door_of
 from sightloop.testing.scripted_line import scripted_line
 from sightloop.testing.scripted_plane import plane_of
 
@@ -23,7 +25,9 @@ SECTIONS = {section.title: section.body for section in sections_of(PAGE)}
 
 async def calls(folder: Path) -> set[str]:
     async with scripted_line(folder) as it:
-        app = build_open_inference_rest(plane_of(it), body_bytes_max=1 << 20, version="0")
+        app = build_open_inference_rest(
+            plane_of(it), keeper=door_of(), limits=BodyLimits(1 << 20), version="0"
+        )
     paths = app.openapi()["paths"]
     return {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
 
@@ -35,7 +39,7 @@ def test_every_call_stands_there_and_no_other(tmp_path: Path) -> None:
 
 def test_every_grpc_call_stands_there_and_no_other() -> None:
     stated = {name for row in rows_of(SECTIONS["gRPC"]) for name in code_of(row[0])}
-    assert stated == {*CALLS, STREAM}
+    assert stated == {*OPEN_CALLS, *CALLS, *ADMIN_CALLS, STREAM}
 
 
 def test_number_of_a_streams_requests_at_work_is_the_codes() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sightloop import errors
 from sightloop.cli.main import exit_code_of
 from sightloop.errors import SightloopError
-from sightloop.serving.rest import status_of
+from sightloop.serving.request_rest import status_of
 from sightloop.testing.markdown import code_of, rows_of, sections_of
 from sightloop.testing.source_tree import Function, package_folder, read_modules
 

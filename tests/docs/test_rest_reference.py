@@ -12,11 +12,14 @@ from pydantic import BaseModel
 
 from sightloop._support.clock import SystemClock
 from sightloop.release.manifest import Manifest
+from sightloop.serving.admin_rest import RollbackBody, UpdateBody
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
-from sightloop.serving.rest import RollbackBody, UpdateBody, build_rest
+from sightloop.serving.request_rest import BodyLimits
+from sightloop.serving.rest import build_rest
 from sightloop.telemetry.metrics import ServingMetrics
 from sightloop.testing.markdown import code_of, rows_of, sections_of
+from sightloop.testing.scripted_door import UnwrittenAudit, door_of
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs/reference"
 REST = (REFERENCE / "rest.md").read_text()
@@ -26,7 +29,14 @@ FORMAT = (REFERENCE / "release-format.md").read_text()
 async def endpoints() -> set[str]:
     metrics = ServingMetrics()
     data = DataPlane({}, metrics=metrics, clock=SystemClock())
-    app = build_rest(data, AdminPlane({}, {}), metrics=metrics, body_bytes_max=1 << 20, version="0")
+    app = build_rest(
+        data,
+        AdminPlane({}, {}, log=UnwrittenAudit()),
+        keeper=door_of(metrics),
+        metrics=metrics,
+        limits=BodyLimits(1 << 20),
+        version="0",
+    )
     return {
         f"{method} {route.path}"
         for route in app.routes

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import gc
 import os
@@ -24,30 +23,39 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from sightloop._support.clock import Clock
+from sightloop._support.clock import Clock, utc_text
 from sightloop._support.database import open_sqlite
+from sightloop.app.grpc_port import listen_grpc
+from sightloop.app.http_bounds import HttpBounds, bounded_http
 from sightloop.app.line_parts import Spawner, Surroundings, line_parts, request_slots
-from sightloop.app.open_inference import join_protocol, listen_grpc
+from sightloop.app.listener import TlsFiles, bundle_folders, door_rules, listen, tls_files
 from sightloop.config.serving import ServingConfig
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import (
-    ConfigError,
-    PortInUseError,
     RefusedAtStartError,
     ReleaseNotFoundError,
     WorkspaceError,
 )
 from sightloop.release.bundle import read_bundle
+from sightloop.serving.access import Role, Token, token_of
 from sightloop.serving.adminplane import AdminPlane
+from sightloop.serving.audit import AuditLog, AuditStore
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.detect_path import DetectPath
+from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import ServedLine
+from sightloop.serving.open_inference import OpenInference
+from sightloop.serving.open_inference_rest import mount_open_inference
+from sightloop.serving.rate_limit import RateLimit
 from sightloop.serving.records import LineHistory
-from sightloop.serving.rest import build_rest, status_of
+from sightloop.serving.request_rest import BodyLimits
+from sightloop.serving.rest import build_rest
 from sightloop.serving.scrape import LineCollector
 from sightloop.serving.shares import Shares
+from sightloop.serving.stored_releases import StoredReleases
+from sightloop.serving.token_file import TokenFile
 from sightloop.serving.update import LineOrders
 from sightloop.serving.zygote import Zygote
 from sightloop.telemetry.events import emit
@@ -104,10 +112,11 @@ def run_server(
 
     Raises:
         PortInUseError, WorkspaceError, ReleaseNotFoundError, RefusedAtStartError.
+        ConfigError: The address demands a token or TLS that is not there.
     """
     with (
         _locked(spec.workspace),
-        contextlib.closing(_listen(spec.config)) as listener,
+        contextlib.closing(listen(spec.config)) as listener,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         runner.run(_serve(spec, listener, clock, on_ready, metrics or ServingMetrics()))
@@ -129,27 +138,6 @@ def _locked(workspace: Workspace) -> Iterator[None]:
         yield
 
 
-def _listen(config: ServingConfig) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((config.host, config.port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(
-                f"port {config.port} on {config.host}: expected it free, found another process "
-                "listening; stop that one or choose another with --port (0 takes a free one)"
-            ) from error
-        raise ConfigError(
-            f"address {config.host}:{config.port}: expected one of this machine, found: "
-            f"{error.strerror}; choose another with --host and --port",
-            "address_invalid",
-        ) from error
-    listener.listen(1024)
-    return listener
-
-
 async def _serve(
     spec: ServerSpec,
     listener: socket.socket,
@@ -157,14 +145,17 @@ async def _serve(
     on_ready: Callable[[Serving], None],
     metrics: ServingMetrics,
 ) -> None:
+    tls = tls_files(spec.config)
+    keeper = _doorkeeper(spec, listener.getsockname()[0], tls=tls, clock=clock, metrics=metrics)
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
-    history = HistoryStore(open_sqlite(spec.workspace.serving_database))
+    engine = open_sqlite(spec.workspace.serving_database)
+    history = HistoryStore(engine)
     zygote = spec.zygote or Zygote(environment=spec.environment)
     spawner = Spawner(spec.environment, zygote)
     lines: dict[str, ServedLine] = {}
     grpc_server = None
     try:
-        grpc_server, note = listen_grpc(spec.config)
+        grpc_server, note = listen_grpc(spec.config, tls)
         await spawner.start()
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
@@ -181,24 +172,29 @@ async def _serve(
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)
             lines[name] = ServedLine(line_parts(around, name, log))
-        metrics.registry.register(LineCollector(lines, zygote_pid=spawner.zygote_pid))
+        collector = LineCollector(lines, zygote_pid=spawner.zygote_pid)
+        metrics.registry.register(collector)
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
         data = DataPlane(lines, metrics=metrics, clock=clock)
-        admin = AdminPlane(lines, orders)
-        app = build_rest(
-            data,
-            admin,
-            metrics=metrics,
-            body_bytes_max=spec.config.body_bytes_max,
-            version=version("sightloop"),
+        admin = AdminPlane(
+            lines,
+            orders,
+            log=AuditLog(AuditStore(engine), executor=executor, clock=clock),
+            folders=bundle_folders(spec.config, keeper.rules, spec.workspace.root),
+            machine=collector.machine,
         )
-        plane = join_protocol(app, lines, data, admin, store=store, clock=clock, config=spec.config)
-        address = await grpc_server.serve(plane) if grpc_server is not None else None
+        limits = BodyLimits(spec.config.body_bytes_max, spec.config.body_timeout_s)
+        said = version("sightloop")
+        app = build_rest(data, admin, keeper=keeper, metrics=metrics, limits=limits, version=said)
+        known = StoredReleases(store)
+        plane = OpenInference(lines, data, admin, known=known, clock=clock, version=said)
+        mount_open_inference(app, plane, keeper=keeper, limits=limits, version=said)
+        address = await grpc_server.serve(plane, keeper) if grpc_server is not None else None
         await _answer_requests(
-            DetectPath(app, data, body_bytes_max=spec.config.body_bytes_max, status_of=status_of),
+            _uvicorn_config(DetectPath(app, data, keeper, limits), spec.config, tls, metrics),
             listener,
-            on_ready=lambda: on_ready(_serving(listener, address, lines, notes)),
+            on_ready=lambda: on_ready(_serving(listener, tls, address, lines, notes)),
             on_end=grpc_server.begin_stop if grpc_server is not None else lambda: None,
         )
     finally:
@@ -225,22 +221,73 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _answer_requests(
-    app: Callable[..., object],
-    listener: socket.socket,
+def _doorkeeper(
+    spec: ServerSpec,
+    address: str,
     *,
-    on_ready: Callable[[], None],
-    on_end: Callable[[], None],
-) -> None:
-    config = uvicorn.Config(
+    tls: TlsFiles | None,
+    clock: Clock,
+    metrics: ServingMetrics,
+) -> Doorkeeper:
+    """Who asks whom at this address.
+
+    Raises:
+        ConfigError: It demands a token or TLS that is not there.
+    """
+    config = spec.config
+    given = config.token
+    beside: tuple[Token, ...] = ()
+    if given is not None:
+        made_at = utc_text(clock.wall_s())
+        secret = given.get_secret_value()
+        beside = (token_of(secret, name="environment", role=Role.OPERATE, made_at=made_at),)
+    file = TokenFile(spec.workspace.tokens, clock=clock, beside=beside)
+    rules = door_rules(config, address, encrypted=tls is not None, has_tokens=bool(file.tokens))
+    return Doorkeeper(
+        rules,
+        tokens=lambda: file.tokens,
+        rate=RateLimit(config.admin_calls_per_s, clock=clock),
+        metrics=metrics,
+    )
+
+
+def _uvicorn_config(
+    app: Callable[..., object],
+    config: ServingConfig,
+    tls: TlsFiles | None,
+    metrics: ServingMetrics,
+) -> uvicorn.Config:
+    bounds = HttpBounds(
+        idle_s=_KEEP_ALIVE_S,
+        head_s=config.head_timeout_s,
+        head_bytes_max=config.head_bytes_max,
+        body_s=config.body_timeout_s,
+        refused=lambda reason: metrics.refused.labels("connection", reason).inc(),
+    )
+    return uvicorn.Config(
         app,
+        http=bounded_http(bounds),
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_DRAIN_S,
         server_header=False,
+        proxy_headers=False,  # anybody on this machine could say to come from elsewhere
+        limit_concurrency=config.connections_max,
+        ssl_certfile=tls.certificate if tls is not None else None,
+        ssl_keyfile=tls.key if tls is not None else None,
     )
+
+
+async def _answer_requests(
+    config: uvicorn.Config,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    on_end: Callable[[], None],
+) -> None:
     server = _Server(config)
     loop = asyncio.get_running_loop()
 
@@ -288,6 +335,7 @@ async def _start_line(orders: LineOrders, source: Path | None) -> str | None:
 
 def _serving(
     listener: socket.socket,
+    tls: TlsFiles | None,
     grpc_address: str | None,
     lines: dict[str, ServedLine],
     notes: Sequence[str | None],
@@ -300,7 +348,7 @@ def _serving(
         if champion is not None:
             champions[name] = champion.release.as_dict()
     return Serving(
-        url=f"http://{shown}:{port}",
+        url=f"{'https' if tls is not None else 'http'}://{shown}:{port}",
         grpc_address=grpc_address,
         pid=os.getpid(),
         champions=champions,

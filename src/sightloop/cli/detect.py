@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sightloop.cli.access_options import CaFile, TokenFile, client_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sightloop.client.http_client import Client
 
 Answer = dict[str, Any]
 
@@ -28,13 +32,18 @@ def detect(
     trust: Annotated[
         list[Path] | None, typer.Option(help="Public key to trust besides the workspace's.")
     ] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Write each image with its detections drawn in, as PNG, into --out."""
     from sightloop._support.files import write_bytes_atomic
     from sightloop.errors import ImageError
 
-    ask = _ask_release(release, workspace, trust or []) if release else _ask_server(url, line)
+    if release:
+        ask = _ask_release(release, workspace, trust or [])
+    else:
+        ask = _ask_server(client_for(url, token_file, ca_file), line)
     for path in image:
         try:
             data = path.read_bytes()
@@ -76,10 +85,7 @@ def _ask_release(text: str, workspace: Path, trust: list[Path]) -> Callable[[byt
     return ask
 
 
-def _ask_server(url: str, line: str | None) -> Callable[[bytes], Answer]:
-    from sightloop.client.http_client import Client
-
-    client = Client(url)
+def _ask_server(client: Client, line: str | None) -> Callable[[bytes], Answer]:
     return lambda data: client.detect(data, line=line)
 
 

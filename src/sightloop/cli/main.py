@@ -15,7 +15,19 @@ from typing import Annotated
 import typer
 
 from sightloop._support.files import naming_full_disk
-from sightloop.cli import bench, dataset, demo, detect, doctor, pipeline, release, rollout, serve
+from sightloop.cli import (
+    audit,
+    bench,
+    dataset,
+    demo,
+    detect,
+    doctor,
+    pipeline,
+    release,
+    rollout,
+    serve,
+    token,
+)
 from sightloop.errors import (
     BackendError,
     BundleError,
@@ -77,6 +89,8 @@ app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
 app.command("detect")(detect.detect)
 app.add_typer(rollout.app, name="rollout")
+app.command("audit")(audit.audit)
+app.add_typer(token.app, name="token")
 app.add_typer(release.app, name="release")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(dataset.app, name="dataset")

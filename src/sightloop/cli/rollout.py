@@ -7,10 +7,13 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sightloop.cli.access_options import CaFile, TokenFile, client_for
 
 if TYPE_CHECKING:
     from sightloop.client.http_client import Client
@@ -33,6 +36,8 @@ def start(
     release: Annotated[str, typer.Argument(help="Bundle's folder, semver or digest.")],
     url: Url = _URL,
     workspace: Workspace = _WORKSPACE,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
     json_: Json = False,
 ) -> None:
     """Prove RELEASE beside the running one and switch to it if every gate passes."""
@@ -41,8 +46,9 @@ def start(
 
     place = open_workspace(workspace)
     bundle = locate_release(place, release, line=line)
-    with _client(url) as client:
-        with _state_shown(line, url):
+    access = partial(client_for, url, token_file, ca_file)
+    with access() as client:
+        with _state_shown(line, access):
             outcome = client.update(line, bundle=bundle)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
@@ -56,20 +62,29 @@ def rollback(
     ] = None,
     url: Url = _URL,
     workspace: Workspace = _WORKSPACE,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
     json_: Json = False,
 ) -> None:
     """Return to the previous release at once; a second rollback undoes the first."""
-    with _client(url) as client:
-        with _state_shown(line, url):
+    access = partial(client_for, url, token_file, ca_file)
+    with access() as client:
+        with _state_shown(line, access):
             outcome = client.rollback(line, digest=to)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
 
 
 @app.command()
-def status(line: Line, url: Url = _URL, json_: Json = False) -> None:
+def status(
+    line: Line,
+    url: Url = _URL,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    json_: Json = False,
+) -> None:
     """Show who serves, who is kept for rollback, who is on trial."""
-    with _client(url) as client:
+    with client_for(url, token_file, ca_file) as client:
         value = client.status(line)
     if json_:
         print(json.dumps(value))
@@ -81,9 +96,15 @@ def status(line: Line, url: Url = _URL, json_: Json = False) -> None:
 
 
 @app.command()
-def history(line: Line, url: Url = _URL, json_: Json = False) -> None:
+def history(
+    line: Line,
+    url: Url = _URL,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    json_: Json = False,
+) -> None:
     """Show every switch and refusal, oldest first."""
-    with _client(url) as client:
+    with client_for(url, token_file, ca_file) as client:
         events = client.history(line)
     if json_:
         print(json.dumps(events))
@@ -95,14 +116,14 @@ def history(line: Line, url: Url = _URL, json_: Json = False) -> None:
 
 
 @contextlib.contextmanager
-def _state_shown(line: str, url: str) -> Iterator[None]:
+def _state_shown(line: str, access: Callable[[], Client]) -> Iterator[None]:
     """On a terminal, say what the candidate is at while the block waits."""
     if not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(f"{line}: ordered") as status, _client(url) as second:
+    with Console(stderr=True).status(f"{line}: ordered") as status, access() as second:
 
         def show() -> None:
             candidate = second.status(line)["candidate"]
@@ -135,12 +156,6 @@ def repeated(call: Callable[[], None], *, every_s: float = _LOOK_EVERY_S) -> Ite
     finally:
         ended.set()
         thread.join()
-
-
-def _client(url: str) -> Client:
-    from sightloop.client.http_client import Client
-
-    return Client(url)
 
 
 def _held(held: dict[str, Any] | None) -> str:

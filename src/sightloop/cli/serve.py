@@ -30,6 +30,13 @@ def serve(
     trust: Annotated[
         list[Path] | None, typer.Option(help="Public key to trust besides the workspace's.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file: certificate and chain; encrypts HTTP and gRPC.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.")] = None,
+    insecure: Annotated[
+        bool, typer.Option(help="Listen without TLS where other machines can reach it.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file with a table [serve].")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Say readiness as one JSON line.")] = False,
 ) -> None:
@@ -42,7 +49,13 @@ def serve(
     from sightloop.serving.zygote import Zygote
 
     environment = inherited_environment()
-    flags = {"host": host, "port": port, "threads": threads}
+    flags: dict[str, object] = {
+        "host": host,
+        "port": port,
+        "threads": threads,
+        "insecure": insecure or None,
+    }
+    flags |= {"tls_cert": _text(tls_cert), "tls_key": _text(tls_key)}
     with closing(Zygote(environment=environment)) as zygote:  # it imports while this process does
         from sightloop.app.locate import locate_release
         from sightloop.app.server import ServerSpec
@@ -60,6 +73,10 @@ def serve(
             zygote=zygote,
         )
         _run(spec, as_json=json_)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _run(spec: ServerSpec, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,20 +23,34 @@ class Client:
     """Asks one server.
 
     Args:
-        url: `http://HOST:PORT`.
+        url: `http://HOST:PORT` or `https://HOST:PORT`.
+        token: Sent with every call; None: none.
+        ca_file: PEM file of the authority that signed the server's certificate; None: the
+            system's authorities.
         timeout_s: For each answer; an update gets `update_timeout_s`.
         update_timeout_s: How long an update may take, an engine's compiling included; the server
             has limits of its own.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, timeout_s: float = 10.0, update_timeout_s: float = 2400.0
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        ca_file: Path | None = None,
+        timeout_s: float = 10.0,
+        update_timeout_s: float = 2400.0,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
-            raise ConfigError(f"url: expected http://HOST:PORT, found {url!r}", "url_invalid")
+        if parts.scheme not in ("http", "https") or parts.hostname is None:
+            raise ConfigError(
+                f"url: expected http://HOST:PORT or https://HOST:PORT, found {url!r}", "url_invalid"
+            )
         self.url = url.rstrip("/")
-        self._host, self._port = parts.hostname, parts.port or 80
+        encrypted = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port or (443 if encrypted else 80)
+        self._tls = _tls_context(ca_file) if encrypted else None
+        self._own_headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout_s = timeout_s
         self._update_timeout_s = update_timeout_s
         self._connection: http.client.HTTPConnection | None = None
@@ -62,6 +77,10 @@ class Client:
         """Every switch and refusal of a line, oldest first."""
         events: list[Json] = self._call("GET", f"/v1/lines/{quote(line)}/history")["events"]
         return events
+
+    def audit(self, *, last: int = 100) -> Json:
+        """The newest orders with who gave them, and whether the whole log holds."""
+        return self._call("GET", f"/v1/audit?last={last}")
 
     def update(self, line: str, *, bundle: Path | None = None, digest: str | None = None) -> Json:
         """Order an update and wait for its end.
@@ -122,7 +141,9 @@ class Client:
     def _request(
         self, method: str, path: str, body: bytes | None, kind: str, timeout_s: float
     ) -> tuple[int, bytes]:
-        headers = {"Content-Type": kind} if body is not None else {}
+        headers = dict(self._own_headers)
+        if body is not None:
+            headers["Content-Type"] = kind
         fresh = self._connection is None
         try:
             return self._exchange(method, path, body, headers, timeout_s)
@@ -143,7 +164,11 @@ class Client:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float
     ) -> tuple[int, bytes]:
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._host, self._port)
+            self._connection = (
+                http.client.HTTPConnection(self._host, self._port)
+                if self._tls is None
+                else http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+            )
         self._connection.timeout = timeout_s
         if self._connection.sock is not None:
             self._connection.sock.settimeout(timeout_s)
@@ -176,6 +201,18 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Checks certificate and name."""
+    try:
+        return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except OSError as error:  # ssl's own errors are OSErrors
+        raise ConfigError(
+            f"authority {ca_file}: expected a PEM file of certificates, found: {error}; correct "
+            "--ca-file or SIGHTLOOP_CA_FILE",
+            "ca_file_invalid",
+        ) from error
 
 
 def _decode(data: bytes) -> Json:

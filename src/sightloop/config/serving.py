@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from sightloop.errors import ConfigError
 
@@ -28,6 +28,32 @@ class ServingConfig(BaseModel):
     """Port to listen on; 0 takes a free one."""
     grpc_port: Annotated[int, Field(ge=-1, le=65535)] | None = None
     """Port of gRPC: 0 takes a free one, -1 none; not given, the one after `port`."""
+    tls_cert: str = ""
+    """PEM file with the certificate and its chain; with it HTTP and gRPC are encrypted."""
+    tls_key: str = ""
+    """PEM file with the certificate's private key."""
+    insecure: bool = False
+    """Listen without TLS where other machines can reach it: something in front encrypts."""
+    token: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """A token with the role operate, for machines without a file of tokens; from the environment
+    alone."""
+    data_token: bool = False
+    """Ask for a token on the data plane too."""
+    metrics_open: bool = False
+    """Ask nobody for a token at /metrics."""
+    bundle_folders: list[str] = []
+    """Folders below which an order may name a bundle; none named: anywhere where only this machine
+    can order, the workspace elsewhere."""
+    admin_calls_per_s: Positive = 100.0
+    """Calls to the admin plane from one address; twice as many at once."""
+    connections_max: Annotated[int, Field(ge=1)] = 1000
+    """Connections that may be open; a request on one more gets 503."""
+    head_bytes_max: Annotated[int, Field(ge=1024)] = 32 << 10
+    """Largest address and headers of a request."""
+    head_timeout_s: Positive = 10.0
+    """How long they may take to come."""
+    body_timeout_s: Positive = 30.0
+    """How long a request's body may take to come."""
     workers: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
     """Worker processes of each release; "auto" takes workers and threads that were measured."""
     tune_for: Literal["latency", "throughput"] = "latency"
@@ -89,7 +115,7 @@ class ServingConfig(BaseModel):
             return self.grpc_port
         return min(self.port + 1, 65535) if self.port else 0
 
-    @field_validator("weights", mode="before")
+    @field_validator("weights", "bundle_folders", mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
         """An environment variable holds a table as JSON."""
@@ -112,6 +138,12 @@ def load_serving_config(
     values: dict[str, object] = {}
     if file is not None:
         values.update(_read_table(file))
+        if "token" in values:
+            raise ConfigError(
+                f"settings file {file}: expected no serve.token, since the secret would lie there "
+                f"to be read; set {_PREFIX}TOKEN, or make a token with `sightloop token create`",
+                "token_in_file",
+            )
     for name, text in (os.environ if environment is None else environment).items():
         if name.startswith(_PREFIX):
             values[name.removeprefix(_PREFIX).lower()] = text
@@ -122,9 +154,14 @@ def load_serving_config(
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"setting serve.{key}: {first['msg']}, found {first.get('input')!r}; "
+            f"setting serve.{key}: {first['msg']}, found {_shown(key, first.get('input'))}; "
             "see docs/reference/config.md"
         ) from error
+
+
+def _shown(key: str, value: object) -> str:
+    """A value in an error's message; never a secret."""
+    return f"{len(str(value))} characters" if key == "token" else repr(value)
 
 
 def _read_table(file: Path) -> dict[str, object]:

@@ -57,6 +57,11 @@ class Workspace:
         return self.root / "serving.db"
 
     @property
+    def tokens(self) -> Path:
+        """Names, roles and digests of the tokens that a server of this workspace knows."""
+        return self.root / "tokens.json"
+
+    @property
     def tuning(self) -> Path:
         """What `sightloop bench tune` has measured, by line."""
         return self.root / "tuning.json"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Final
 
 from sightloop._support.clock import Clock
 from sightloop.errors import ImageError, LineNotFoundError, SightloopError
 from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.line import ServedLine
 from sightloop.telemetry.metrics import ServingMetrics
+
+_OK: Final = 200
 
 
 class DataPlane:
@@ -73,11 +77,15 @@ class DataPlane:
             reply = await line.ask(ask)
         except SightloopError as error:
             self._metrics.requests.labels(name, error.reason).inc()
+            self._metrics.request_errors.labels(name, error.reason).inc()
             raise
         finally:
             pending.dec()
         self._metrics.requests.labels(name, _outcome(reply)).inc()
         self._metrics.latency.labels(name).observe(self._clock.monotonic_s() - began_s)
+        if reply.status != _OK:
+            reason = json.loads(reply.body)["error"]["reason"]
+            self._metrics.request_errors.labels(name, reason).inc()
         return reply
 
     def line(self, name: str | None) -> ServedLine:
@@ -98,6 +106,6 @@ class DataPlane:
 
 
 def _outcome(reply: Reply) -> str:
-    if reply.status == 200:
+    if reply.status == _OK:
         return "ok"
     return "input_refused" if reply.status < 500 else "worker_error"

@@ -8,13 +8,22 @@ both call the same data plane and the same errors.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from sightloop.errors import ImageError, ProtocolError, SightloopError
+from sightloop.errors import ProtocolError, SightloopError
 from sightloop.serving.dataplane import DataPlane
+from sightloop.serving.doorkeeper import Doorkeeper
+from sightloop.serving.request_rest import (
+    BodyLimits,
+    headers_of,
+    status_of,
+    too_large,
+    too_slow,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,14 +42,13 @@ class DetectPath:
         self,
         app: App,
         data: DataPlane,
-        *,
-        body_bytes_max: int,
-        status_of: Callable[[SightloopError], int],
+        keeper: Doorkeeper,
+        limits: BodyLimits,
     ) -> None:
         self._app = app
         self._data = data
-        self._body_bytes_max = body_bytes_max
-        self._status_of = status_of
+        self._keeper = keeper
+        self._limits = limits
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI has it."""
@@ -48,6 +56,8 @@ class DetectPath:
             await self._app(scope, receive, send)
             return
         try:
+            if self._keeper.rules.data_asks:
+                self._keeper.enter_data(_token_of(scope), _address_of(scope))
             line, stream, timeout_s = read_query(scope["query_string"])
             image = await self._read(scope, receive)
             if image is None:
@@ -68,6 +78,15 @@ class DetectPath:
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._check_size(len(body))
             return bytes(body)
+        try:
+            async with asyncio.timeout(self._limits.seconds_max):
+                return await self._read_on(message, receive)
+        except TimeoutError:
+            raise too_slow(self._limits) from None
+
+    async def _read_on(self, message: Message, receive: Receive) -> bytes | None:
+        """The same, of a body that comes in parts."""
+        body = message.get("body", b"")
         parts, size = [body], len(body)
         while message.get("more_body", False):
             message = await receive()
@@ -78,22 +97,25 @@ class DetectPath:
         return b"".join(parts) if message["type"] == "http.request" else None
 
     def _check_size(self, found_bytes: int) -> None:
-        if found_bytes > self._body_bytes_max:
-            raise ImageError(
-                f"request body: expected at most {self._body_bytes_max} bytes, found "
-                f"{found_bytes}; send a smaller image or raise serve.body_bytes_max",
-                "body_too_large",
-            )
+        if found_bytes > self._limits.bytes_max:
+            raise too_large(found_bytes, self._limits.bytes_max)
 
     async def _refuse(self, error: SightloopError, send: Send) -> None:
-        status = self._status_of(error)
-        headers = []
-        if error.retryable:
-            headers.append((b"retry-after", b"1"))
-        if status == 413:
-            headers.append((b"connection", b"close"))
+        status = status_of(error)
+        named = headers_of(status, later=error.retryable)
+        headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
         value = {"error": {"reason": error.reason, "message": error.message}}
         await _answer(send, status, json.dumps(value).encode(), headers)
+
+
+def _token_of(scope: Message) -> str | None:
+    found = (value for name, value in scope["headers"] if name == b"authorization")
+    return next((value.decode("latin-1") for value in found), None)
+
+
+def _address_of(scope: Message) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 async def _answer(

@@ -32,6 +32,7 @@ from sightloop.serving.shares import Shares
 from sightloop.serving.slot import Slot, WorkerGroup
 from sightloop.serving.streams import Streams
 from sightloop.serving.tally import Tally
+from sightloop.serving.traffic import RecentTraffic
 from sightloop.serving.workers import IN_BATCH, ON_FRAME, Worker
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
@@ -98,6 +99,7 @@ class Dispatcher:
     ) -> None:
         self.streams = Streams(config.streams_max)
         self.tally = Tally()
+        self.traffic = RecentTraffic(clock)
         self._name = name
         self._slot = slot
         self._shares = shares
@@ -276,6 +278,7 @@ class Dispatcher:
         self._queue_wait.observe(queue_s)
         total_s = now_s - waiting.entered_s
         if reply.status == _OK:
+            self.traffic.count(release.digest)
             wall_s = self._clock.wall_s()
             self.tally.answered(
                 release, reply.times, queue_s=queue_s, total_s=total_s, wall_s=wall_s

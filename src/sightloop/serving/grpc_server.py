@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 import grpc.aio
@@ -25,6 +26,8 @@ from sightloop.protocol.answers import FINAL, FINAL_ASKED
 from sightloop.protocol.grpc_form import answer_message, repository_parameters, request_parts
 from sightloop.protocol.grpc_messages import SERVICE, message_class, message_of, read_message
 from sightloop.protocol.load_order import read_load_order
+from sightloop.serving.access import Caller, Role
+from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.in_order import InOrder
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.serving.open_inference_rest import protocol_status
@@ -36,6 +39,8 @@ _HEADROOM_BYTES: Final = 64 << 10
 """What a message may have beside its tensors."""
 _CODES: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -59,22 +64,42 @@ def code_of(status: int) -> Any:
 class GrpcServer:
     """One listening address. Bound first, so that a port in use fails before workers start."""
 
-    def __init__(self, host: str, port: int, *, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        body_bytes_max: int,
+        calls_max: int,
+        tls: tuple[bytes, bytes] | None = None,
+    ) -> None:
         """Bind; needs a running event loop.
+
+        Args:
+            host: Address.
+            port: Port; 0 takes a free one.
+            body_bytes_max: Largest request.
+            calls_max: Calls that may be open at once.
+            tls: Private key and certificate chain, PEM; None: nothing is encrypted.
 
         Raises:
             PortInUseError: The address is taken or not of this machine.
         """
         self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=calls_max,
             options=(
                 ("grpc.max_receive_message_length", body_bytes_max + _HEADROOM_BYTES),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
-            )
+            ),
         )
         shown = f"[{host}]" if ":" in host else host
         try:
-            bound = self._server.add_insecure_port(f"{shown}:{port}")
+            if tls is None:
+                bound = self._server.add_insecure_port(f"{shown}:{port}")
+            else:
+                secrets = grpc.ssl_server_credentials([tls])
+                bound = self._server.add_secure_port(f"{shown}:{port}", secrets)
         except RuntimeError as error:
             raise PortInUseError(
                 f"gRPC port {port} on {host}: expected it free, found another process listening; "
@@ -84,9 +109,9 @@ class GrpcServer:
         self._closing = asyncio.get_running_loop().create_future()
         self._stopping: asyncio.Future[None] | None = None
 
-    async def serve(self, plane: OpenInference) -> str:
+    async def serve(self, plane: OpenInference, keeper: Doorkeeper) -> str:
         """Answer from now on; gives the address."""
-        calls = _Calls(plane, self._closing)
+        calls = _Calls(plane, keeper, self._closing)
         self._server.add_generic_rpc_handlers((_inference(calls), _health(plane)))
         await self._server.start()
         return self.address
@@ -107,7 +132,15 @@ class GrpcServer:
 def _inference(calls: _Calls) -> Any:
     """The generic handler of the protocol's service."""
     handlers = {
-        name: _unary(f"{name}Request", partial(answer, calls)) for name, answer in CALLS.items()
+        name: _unary(f"{name}Request", calls.data(answer)) for name, answer in CALLS.items()
+    }
+    handlers |= {
+        name: _unary(f"{name}Request", partial(answer, calls))
+        for name, answer in OPEN_CALLS.items()
+    }
+    handlers |= {
+        name: _unary(f"{name}Request", calls.admin(needed, answer))
+        for name, (needed, answer) in ADMIN_CALLS.items()
     }
     handlers[STREAM] = grpc.stream_stream_rpc_method_handler(
         calls.stream, response_serializer=_as_bytes
@@ -157,9 +190,32 @@ async def _abort(context: Context, code: Any, reason: str, message: str, *, late
 class _Calls:
     """What each call of the service asks of the plane."""
 
-    def __init__(self, plane: OpenInference, closing: asyncio.Future[None]) -> None:
+    def __init__(
+        self, plane: OpenInference, keeper: Doorkeeper, closing: asyncio.Future[None]
+    ) -> None:
         self._plane = plane
+        self._keeper = keeper
         self._closing = closing
+
+    def data(self, answer: Callable[[_Calls, Any, Context], Awaitable[Any]]) -> Answer:
+        """A call of the data plane, behind its door."""
+
+        async def enter(request: Any, context: Context) -> Any:
+            self._keeper.enter_data(_header(context), _address(context))
+            return await answer(self, request, context)
+
+        return enter
+
+    def admin(
+        self, needed: Role, answer: Callable[[_Calls, Any, Context, Caller], Awaitable[Any]]
+    ) -> Answer:
+        """A call of the admin plane, behind its door."""
+
+        async def enter(request: Any, context: Context) -> Any:
+            caller = self._keeper.enter_admin(needed, _header(context), _address(context))
+            return await answer(self, request, context, caller)
+
+        return enter
 
     async def server_live(self, request: Any, context: Context) -> Any:
         return message_of("ServerLiveResponse", {"live": True})
@@ -189,18 +245,18 @@ class _Calls:
         value = self._plane.statistics(request.name, request.version)
         return message_of("ModelStatisticsResponse", value)
 
-    async def repository_index(self, request: Any, context: Context) -> Any:
+    async def repository_index(self, request: Any, context: Context, _: Caller) -> Any:
         models = await self._plane.repository_index(ready=request.ready)
         return message_of("RepositoryIndexResponse", {"models": models})
 
-    async def load(self, request: Any, context: Context) -> Any:
+    async def load(self, request: Any, context: Context, caller: Caller) -> Any:
         order = read_load_order(repository_parameters(request))
-        outcome = await self._plane.load(request.model_name, order)
+        outcome = await self._plane.load(request.model_name, order, caller=caller)
         if outcome is not None and outcome.refusal is not None:
             await _abort_refused(context, request.model_name, outcome)
         return message_class("RepositoryModelLoadResponse")()
 
-    async def unload(self, request: Any, context: Context) -> Any:
+    async def unload(self, request: Any, context: Context, _: Caller) -> Any:
         self._plane.unload(request.model_name)
 
     async def model_infer(self, request: Any, context: Context) -> Any:
@@ -213,6 +269,11 @@ class _Calls:
 
     async def stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         """One answer a request, in their order; an error is an answer too."""
+        try:
+            self._keeper.enter_data(_header(context), _address(context))
+        except SightloopError as error:
+            code = code_of(protocol_status(error))
+            await _abort(context, code, error.reason, error.message, later=False)
         answering: InOrder[bytes, Any] = InOrder(
             lambda data: self._stream_answer(data, context), self._closing
         )
@@ -255,20 +316,39 @@ class _Calls:
 
 
 STREAM: Final = "ModelStreamInfer"
-CALLS: Final[dict[str, Callable[[_Calls, Any, Context], Awaitable[Any]]]] = {
+OPEN_CALLS: Final[dict[str, Callable[[_Calls, Any, Context], Awaitable[Any]]]] = {
     "ServerLive": _Calls.server_live,
     "ServerReady": _Calls.server_ready,
     "ServerMetadata": _Calls.server_metadata,
+}
+"""Calls that ask nobody for a token. A call's request message is named after the call."""
+CALLS: Final[dict[str, Callable[[_Calls, Any, Context], Awaitable[Any]]]] = {
     "ModelReady": _Calls.model_ready,
     "ModelMetadata": _Calls.model_metadata,
     "ModelConfig": _Calls.model_config,
     "ModelStatistics": _Calls.model_statistics,
     "ModelInfer": _Calls.model_infer,
-    "RepositoryIndex": _Calls.repository_index,
-    "RepositoryModelLoad": _Calls.load,
-    "RepositoryModelUnload": _Calls.unload,
 }
-"""What answers each call of one message; its request's message is named after it."""
+"""Those of the data plane; `STREAM` is one too."""
+ADMIN_CALLS: Final[
+    dict[str, tuple[Role, Callable[[_Calls, Any, Context, Caller], Awaitable[Any]]]]
+] = {
+    "RepositoryIndex": (Role.READ, _Calls.repository_index),
+    "RepositoryModelLoad": (Role.OPERATE, _Calls.load),
+    "RepositoryModelUnload": (Role.OPERATE, _Calls.unload),
+}
+"""Those of the admin plane, with what they need."""
+
+
+def _header(context: Context) -> str | None:
+    """The token that a call brings along, as HTTP's header."""
+    return next((v for k, v in context.invocation_metadata() or () if k == "authorization"), None)
+
+
+def _address(context: Context) -> str:
+    """Where a call comes from: `ipv4:127.0.0.1:5000` and `ipv6:%5B::1%5D:5000` without the rest."""
+    host = unquote(context.peer()).partition(":")[2].rpartition(":")[0]
+    return host.strip("[]") or "unknown"
 
 
 def _name_request(response: Any, request: Any) -> None:

@@ -27,6 +27,7 @@ from sightloop.protocol.model import config_of, metadata_of
 from sightloop.protocol.requests import is_quickly_read, read_head
 from sightloop.protocol.settings import RequestSettings, read_settings
 from sightloop.release.manifest import Manifest, parse_semver
+from sightloop.serving.access import Caller
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.asking import Ask, Reply
 from sightloop.serving.dataplane import DataPlane
@@ -212,12 +213,13 @@ class OpenInference:
             ]
         return found
 
-    async def load(self, model: str, order: LoadOrder) -> OrderOutcome | None:
+    async def load(self, model: str, order: LoadOrder, *, caller: Caller) -> OrderOutcome | None:
         """Prove a release and switch to it; returns when it answers or is refused.
 
         Args:
             model: The line.
             order: Which release; the store's newest if it names none.
+            caller: Who orders it.
 
         Returns:
             How the order ended; None when that release answers already.
@@ -227,13 +229,15 @@ class OpenInference:
         """
         line = self._data.line(model)
         if order.bundle is not None:
-            outcome = await self._admin.update(model, bundle=order.bundle, digest=None)
+            outcome = await self._admin.update(
+                model, bundle=order.bundle, digest=None, caller=caller
+            )
         else:
             champion = line.slot.table.champion
             digest = await asyncio.to_thread(self._ordered, model, order.version, champion)
             if digest is None:
                 return None
-            outcome = await self._admin.update(model, bundle=None, digest=digest)
+            outcome = await self._admin.update(model, bundle=None, digest=digest, caller=caller)
         refusal = outcome.refusal
         return None if refusal is not None and refusal.reason == ALREADY else outcome
 

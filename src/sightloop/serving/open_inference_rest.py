@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, FastAPI, Path, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -30,8 +30,11 @@ from sightloop.protocol.envelope import AnswerParts
 from sightloop.protocol.http_form import HEADER, split_body
 from sightloop.protocol.load_order import read_load_order
 from sightloop.protocol.requests import read_json
+from sightloop.serving.access import Caller, Role
+from sightloop.serving.access_rest import asks, enter_data
+from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
-from sightloop.serving.rest import read_body, status_of
+from sightloop.serving.request_rest import BodyLimits, headers_of, read_body, status_of
 from sightloop.serving.update import OrderOutcome
 
 _COMPRESS_FROM_BYTES: Final = 1024
@@ -77,15 +80,15 @@ class _BelowV2(BaseRoute):
 
 
 def mount_open_inference(
-    app: FastAPI, plane: OpenInference, *, body_bytes_max: int, version: str
+    app: FastAPI, plane: OpenInference, *, keeper: Doorkeeper, limits: BodyLimits, version: str
 ) -> None:
     """Answer everything below /v2 of `app` by the protocol, with errors of its own form."""
-    below = build_open_inference_rest(plane, body_bytes_max=body_bytes_max, version=version)
+    below = build_open_inference_rest(plane, keeper=keeper, limits=limits, version=version)
     app.router.routes.append(_BelowV2(below))
 
 
 def build_open_inference_rest(
-    plane: OpenInference, *, body_bytes_max: int, version: str
+    plane: OpenInference, *, keeper: Doorkeeper, limits: BodyLimits, version: str
 ) -> FastAPI:
     """Give the ASGI application of everything below /v2."""
     app = FastAPI(
@@ -100,9 +103,14 @@ def build_open_inference_rest(
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(Exception, _answer_fault)
-    for router in (_health(plane), _repository(plane, body_bytes_max), _models(plane)):
+    routers = (
+        _health(plane),
+        _repository(plane, keeper, limits),
+        _models(plane, keeper),
+        _inference(plane, keeper, limits),
+    )
+    for router in routers:
         app.include_router(router)
-    app.include_router(_inference(plane, body_bytes_max))
     app.include_router(_not_offered())
     return app
 
@@ -125,41 +133,44 @@ def _health(plane: OpenInference) -> APIRouter:
     return router
 
 
-def _repository(plane: OpenInference, body_bytes_max: int) -> APIRouter:
+def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
     router = APIRouter(tags=["repository"])
+    reads, operates = asks(keeper, Role.READ), asks(keeper, Role.OPERATE)
 
     async def body_of(request: Request) -> dict[str, Any]:
-        body = await _read(request, body_bytes_max)
+        body = await _read(request, limits)
         value = read_json(body) if body.strip() else {}
         if not isinstance(value, dict):
             raise ProtocolError("request: expected a JSON object, found another")
         return value
 
-    @router.post("/v2/repository/index", summary="Every release of every line")
-    @router.post("/v2/repository/{repository}/index", include_in_schema=False)
+    @router.post(
+        "/v2/repository/index", summary="Every release of every line", dependencies=[reads]
+    )
+    @router.post("/v2/repository/{repository}/index", include_in_schema=False, dependencies=[reads])
     async def index(request: Request) -> list[dict[str, str]]:
         body = await body_of(request)
         return await plane.repository_index(ready=body.get("ready") is True)
 
     @router.post("/v2/repository/models/{model}/load", summary="Prove a release, switch to it")
     @router.post("/v2/repository/{repository}/models/{model}/load", include_in_schema=False)
-    async def load(request: Request, model: Model) -> Response:
+    async def load(request: Request, model: Model, caller: Caller = operates) -> Response:
         parameters = (await body_of(request)).get("parameters") or {}
         if not isinstance(parameters, dict):
             raise ProtocolError("parameters: expected an object, found another")
-        outcome = await plane.load(model, read_load_order(parameters))
+        outcome = await plane.load(model, read_load_order(parameters), caller=caller)
         return _outcome(model, outcome)
 
     @router.post("/v2/repository/models/{model}/unload", summary="Not offered: always refused")
     @router.post("/v2/repository/{repository}/models/{model}/unload", include_in_schema=False)
-    async def unload(model: Model) -> None:
+    async def unload(model: Model, _caller: Caller = operates) -> None:
         plane.unload(model)
 
     return router
 
 
-def _models(plane: OpenInference) -> APIRouter:
-    router = APIRouter(tags=["models"])
+def _models(plane: OpenInference, keeper: Doorkeeper) -> APIRouter:
+    router = APIRouter(tags=["models"], dependencies=_data_asks(keeper))
 
     @router.get("/v2/models/stats", summary="Statistics of every line")
     async def all_statistics() -> dict[str, Any]:
@@ -200,11 +211,21 @@ def _models(plane: OpenInference) -> APIRouter:
     return router
 
 
-def _inference(plane: OpenInference, body_bytes_max: int) -> APIRouter:
+def _data_asks(keeper: Doorkeeper) -> list[Any]:
+    """What the data plane's routes depend on; nothing where nobody is asked."""
+
+    async def enter(request: Request) -> None:
+        enter_data(keeper, request)
+
+    return [Depends(enter)] if keeper.rules.data_asks else []
+
+
+def _inference(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
     router = APIRouter(tags=["inference"])
 
     async def answer(request: Request, model: str, version: str) -> Response:
-        body = await _read(request, body_bytes_max)
+        enter_data(keeper, request)
+        body = await _read(request, limits)
         head, raw = split_body(body, request.headers.get(HEADER))
         found = await plane.infer(model, version, head, raw)
         if isinstance(found, WorkerRefusal):
@@ -239,12 +260,12 @@ def _not_offered() -> APIRouter:
     return router
 
 
-async def _read(request: Request, limit_bytes: int) -> bytes:
-    body = await read_body(request, limit_bytes)
+async def _read(request: Request, limits: BodyLimits) -> bytes:
+    body = await read_body(request, limits)
     encoding = request.headers.get("content-encoding")
     if encoding is None:
         return body
-    return await asyncio.to_thread(decompress, body, encoding, limit_bytes=limit_bytes)
+    return await asyncio.to_thread(decompress, body, encoding, limit_bytes=limits.bytes_max)
 
 
 async def _answer(found: AnswerParts, accept: str | None) -> Response:
@@ -288,8 +309,7 @@ def _error(
 async def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SightloopError)
     status = protocol_status(error)
-    headers = {"Connection": "close"} if status == 413 else {}
-    return _error(status, error.reason, error.message, headers)
+    return _error(status, error.reason, error.message, headers_of(status, later=False))
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

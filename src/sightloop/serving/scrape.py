@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from prometheus_client.core import Metric
 
@@ -80,6 +80,28 @@ class LineCollector:
         self._lines = lines
         self._zygote_pid = zygote_pid
         self._gpu = gpu or GpuProbe()
+
+    def machine(self, name: str) -> dict[str, Any]:
+        """Memory by role of a line and of what all lines share, and the GPUs, as JSON values."""
+        roles = workers_by_role(self._lines[name])
+        pids = {role: [worker.pid for worker in workers] for role, workers in roles.items()}
+        zygote = self._zygote_pid()
+        pids |= {"front": [os.getpid()], "zygote": [zygote] if zygote is not None else []}
+        return {
+            "memory_bytes": {
+                role: sum(proportional_bytes(pid) or 0 for pid in members)
+                for role, members in sorted(pids.items())
+            },
+            "gpus": [
+                {
+                    "gpu": use.gpu,
+                    "busy_fraction": use.busy_fraction,
+                    "memory_used_bytes": use.used_bytes,
+                    "memory_total_bytes": use.total_bytes,
+                }
+                for use in self._gpu.read()
+            ],
+        }
 
     def describe(self) -> Iterable[Metric]:
         """Names are known; nothing is read for them."""

@@ -16,7 +16,9 @@ from prometheus_client import (
 )
 from prometheus_client.samples import Sample
 
-_SECONDS = (0.002, 0.004, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)
+_MS = (1, 2, 3, 5, 7.5, 10, 12.5, 15, 20, 25, 30, 100 / 3, 40, 50, 75, 100, 200, 500, 1000, 5000)
+_SECONDS = tuple(round(edge / 1000, 4) for edge in _MS)
+"""One edge lies on the time of a frame at 30 frames/s."""
 _UPDATE_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -45,6 +47,16 @@ class ServingMetrics:
         )
         self.pending = self._gauge(
             "sightloop_requests_pending", "Requests that wait for a worker's answer.", ["line"]
+        )
+        self.request_errors = self._counter(
+            "sightloop_request_errors",
+            "Requests without detections, by reason.",
+            ["line", "reason"],
+        )
+        self.refused = self._counter(
+            "sightloop_refused",
+            "Calls refused at the door, by plane and reason.",
+            ["plane", "reason"],
         )
         self.release = self._gauge(
             "sightloop_release_info",

@@ -11,6 +11,7 @@ from sightloop.release.manifest import Manifest
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.open_inference import OpenInference
+from sightloop.testing.scripted_door import UnwrittenAudit
 from sightloop.testing.scripted_line import ScriptedLine
 
 
@@ -43,7 +44,7 @@ def plane_of(it: ScriptedLine, known: KnownFew | None = None) -> OpenInference:
     return OpenInference(
         lines,
         DataPlane(lines, metrics=it.metrics, clock=clock),
-        AdminPlane(lines, {"plate": it.orders}),
+        AdminPlane(lines, {"plate": it.orders}, log=UnwrittenAudit()),
         known=known or KnownFew(),
         clock=clock,
         version="1.2.3",

@@ -35,7 +35,7 @@ def test_counts_are_told_apart_by_line_and_outcome() -> None:
     assert (plate.answered, plate.refused, plate.lost) == (5, 2, 1)
     assert (plate.semver, plate.degraded) == ("1.1.0", True)
     assert dict(plate.buckets)[0.002] == 0
-    assert dict(plate.buckets)[0.004] == dict(plate.buckets)[math.inf] == 1
+    assert dict(plate.buckets)[0.003] == dict(plate.buckets)[math.inf] == 1
     assert (found["weld"].semver, found["weld"].degraded) == ("", False)
 
 

@@ -3,6 +3,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,7 +90,43 @@ def test_nobody_at_the_address_is_said_with_what_to_do() -> None:
         client.status("plate")
 
 
-@pytest.mark.parametrize("url", ["https://host", "host:80", ""])
+@pytest.mark.parametrize("url", ["ftp://host", "https://", "host:80", ""])
 def test_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="http://HOST:PORT"):
         Client(url)
+
+
+def test_token_goes_with_every_call_and_stays_out_of_errors() -> None:
+    seen: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("authorization"))
+            self.send_response(401)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{listening.server_address[1]}"
+    try:
+        for token in ("secret", None):
+            with Client(url, token=token) as client, pytest.raises(ServerRefusedError) as caught:
+                client.lines()
+            assert "secret" not in str(caught.value)
+    finally:
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
+    assert seen == ["Bearer secret", None]
+
+
+def test_authority_that_is_no_file_of_certificates_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    for path in (tmp_path / "ca.pem", tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError) as caught:
+            Client("https://127.0.0.1:1", ca_file=path)
+        assert caught.value.reason == "ca_file_invalid"

@@ -53,3 +53,32 @@ def test_port_of_grpc_is_the_one_after_unless_named(
     port: int, grpc_port: int | None, meant: int
 ) -> None:
     assert ServingConfig(port=port, grpc_port=grpc_port).grpc_port_meant == meant
+
+
+SECRET = "not-to-be-shown-" * 3
+
+
+def test_token_comes_from_the_environment_alone(tmp_path: Path) -> None:
+    found = load_serving_config(file=None, flags={}, environment={"SIGHTLOOP_SERVE_TOKEN": SECRET})
+    assert found.token is not None
+    assert found.token.get_secret_value() == SECRET
+    assert SECRET not in repr(found)
+    file = tmp_path / "sightloop.toml"
+    file.write_text(f'[serve]\ntoken = "{SECRET}"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_serving_config(file=file, flags={}, environment={})
+    assert caught.value.reason == "token_in_file"
+    assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize("secret", ["", "short", "x" * 31])
+def test_token_that_could_be_guessed_is_refused_and_not_shown(secret: str) -> None:
+    with pytest.raises(ConfigError, match=f"{len(secret)} characters") as caught:
+        load_serving_config(file=None, flags={}, environment={"SIGHTLOOP_SERVE_TOKEN": secret})
+    assert not secret or secret not in caught.value.message
+
+
+def test_folders_of_bundles_are_read_from_a_variable_as_json() -> None:
+    environment = {"SIGHTLOOP_SERVE_BUNDLE_FOLDERS": '["/a", "/b"]'}
+    found = load_serving_config(file=None, flags={}, environment=environment)
+    assert found.bundle_folders == ["/a", "/b"]

@@ -11,7 +11,9 @@ from sightloop.errors import ProtocolError
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.detect_path import DetectPath, read_query
-from sightloop.serving.rest import build_rest, status_of
+from sightloop.serving.request_rest import BodyLimits
+from sightloop.serving.rest import build_rest
+from sightloop.testing.scripted_door import UnwrittenAudit, door_of
 from sightloop.testing.scripted_line import scripted_line
 
 LIMIT = 2000
@@ -32,9 +34,12 @@ def run(
             await it.orders.start(it.source("1.0.0"))
             lines = {"plate": it.line}
             data = DataPlane(lines, metrics=it.metrics, clock=it.line.parts.clock)
-            admin = AdminPlane(lines, {"plate": it.orders})
-            app = build_rest(data, admin, metrics=it.metrics, body_bytes_max=LIMIT, version="0")
-            fast = DetectPath(app, data, body_bytes_max=LIMIT, status_of=status_of)
+            admin = AdminPlane(lines, {"plate": it.orders}, log=UnwrittenAudit())
+            keeper, limits = door_of(it.metrics), BodyLimits(LIMIT)
+            app = build_rest(
+                data, admin, keeper=keeper, metrics=it.metrics, limits=limits, version="0"
+            )
+            fast = DetectPath(app, data, keeper, limits)
             async with (
                 httpx.AsyncClient(
                     transport=httpx.ASGITransport(fast), base_url="http://here"

@@ -13,6 +13,7 @@ import pytest
 from sightloop.errors import PortInUseError
 from sightloop.protocol.grpc_messages import SERVICE, message_class
 from sightloop.serving.grpc_server import GrpcServer, code_of
+from sightloop.testing.scripted_door import door_of
 from sightloop.testing.scripted_line import LIMIT_S, ScriptedLine, scripted_line, until
 from sightloop.testing.scripted_plane import plane_of
 from sightloop.testing.scripted_worker import POISON, Script
@@ -24,8 +25,8 @@ def run(folder: Path, body: Body) -> None:
     async def main() -> None:
         async with scripted_line(folder) as it:
             await it.orders.start(it.source("1.0.0"))
-            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16)
-            await server.serve(plane_of(it))
+            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
+            await server.serve(plane_of(it), door_of())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 await body(channel, it)
             await server.stop()
@@ -97,8 +98,8 @@ def test_fault_of_the_server_is_internal_and_says_nothing_of_its_inside(tmp_path
         async with scripted_line(tmp_path) as it:
             await it.orders.start(it.source("1.0.0"))
             slot = it.line.slot
-            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16)
-            await server.serve(plane_of(it))
+            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
+            await server.serve(plane_of(it), door_of())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 await body(channel, it)
             it.line.slot = slot
@@ -155,8 +156,8 @@ def test_request_that_is_open_when_the_server_stops_is_answered(tmp_path: Path) 
             hold = it.workers.script.hold = asyncio.Event()
             champion = it.line.slot.table.champion
             assert champion is not None
-            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16)
-            await server.serve(plane_of(it))
+            server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
+            await server.serve(plane_of(it), door_of())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 asked = asyncio.ensure_future(call(channel, "ModelInfer", request(id="7")))
                 await until(lambda: champion.leases > 0)
@@ -170,10 +171,10 @@ def test_request_that_is_open_when_the_server_stops_is_answered(tmp_path: Path) 
 
 def test_port_in_use_is_said_at_once(tmp_path: Path) -> None:
     async def main() -> None:
-        first = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16)
+        first = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
         port = int(first.address.rpartition(":")[2])
         with pytest.raises(PortInUseError, match="grpc_port"):
-            GrpcServer("127.0.0.1", port, body_bytes_max=1 << 16)
+            GrpcServer("127.0.0.1", port, body_bytes_max=1 << 16, calls_max=100)
         await first.stop()
 
     asyncio.run(main())

@@ -19,7 +19,9 @@ from sightloop.errors import (
 )
 from sightloop.protocol.load_order import LoadOrder
 from sightloop.protocol.requests import QUICK_BYTES_MAX
+from sightloop.serving.access import Caller
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
+from sightloop.testing.scripted_door import OPERATOR
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_plane import KnownFew, plane_of
 from sightloop.testing.scripted_worker import Script, release_of
@@ -95,7 +97,7 @@ def test_unknown_model_is_not_found_whatever_is_asked(tmp_path: Path) -> None:
         with pytest.raises(LineNotFoundError):
             await plane.infer("bolt", "", head(), b"")
         with pytest.raises(LineNotFoundError):
-            await plane.load("bolt", LoadOrder())
+            await plane.load("bolt", LoadOrder(), caller=OPERATOR)
         for call in (plane.model_ready, plane.statistics):
             with pytest.raises(LineNotFoundError):
                 call("bolt", "")
@@ -189,7 +191,9 @@ def test_index_says_what_answers_and_what_only_lies_there(tmp_path: Path) -> Non
 
 def test_load_is_the_gated_update_and_returns_when_the_release_answers(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
-        outcome = await plane.load("plate", LoadOrder(bundle=str(it.source("1.1.0"))))
+        outcome = await plane.load(
+            "plate", LoadOrder(bundle=str(it.source("1.1.0"))), caller=OPERATOR
+        )
         assert outcome is not None
         assert outcome.switched
         assert it.workers.orders[-1].gated
@@ -201,7 +205,9 @@ def test_load_is_the_gated_update_and_returns_when_the_release_answers(tmp_path:
 def test_refused_load_leaves_the_champion(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
         it.workers.script = Script(refuse_with="too_slow")
-        outcome = await plane.load("plate", LoadOrder(bundle=str(it.source("1.1.0"))))
+        outcome = await plane.load(
+            "plate", LoadOrder(bundle=str(it.source("1.1.0"))), caller=OPERATOR
+        )
         assert outcome is not None
         assert outcome.refusal is not None
         assert outcome.refusal.reason == "too_slow"
@@ -214,9 +220,9 @@ def test_load_of_what_serves_changes_nothing_and_succeeds(tmp_path: Path) -> Non
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
         orders = len(it.workers.orders)
         for order in (LoadOrder(), LoadOrder(version="1.0.0")):
-            assert await plane.load("plate", order) is None
+            assert await plane.load("plate", order, caller=OPERATOR) is None
         assert len(it.workers.orders) == orders
-        same = await plane.load("plate", LoadOrder(bundle=str(it.source("1.0.0"))))
+        same = await plane.load("plate", LoadOrder(bundle=str(it.source("1.0.0"))), caller=OPERATOR)
         assert same is None
 
     run(tmp_path, body, known=stored("0.9.0", "1.0.0"))
@@ -226,12 +232,14 @@ def test_load_without_a_name_takes_the_newest_of_the_store(tmp_path: Path) -> No
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
         ordered: list[str] = []
 
-        async def update(name: str, *, bundle: str | None, digest: str | None) -> Any:
+        async def update(
+            name: str, *, bundle: str | None, digest: str | None, caller: Caller
+        ) -> Any:
             ordered.append(digest or "")
             return await it.orders.update(it.source("1.10.0"))
 
         plane._admin.update = update  # type: ignore[method-assign]  # the store is a dictionary
-        assert await plane.load("plate", LoadOrder()) is not None
+        assert await plane.load("plate", LoadOrder(), caller=OPERATOR) is not None
         assert ordered == [release_of("1.10.0").digest]
 
     run(tmp_path, body, known=stored("1.9.0", "1.10.0"))
@@ -241,7 +249,7 @@ def test_load_of_nothing_known_is_not_found(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
         for order in (LoadOrder(), LoadOrder(version="9.9.9"), LoadOrder(bundle="/nowhere")):
             with pytest.raises(ReleaseNotFoundError):
-                await plane.load("plate", order)
+                await plane.load("plate", order, caller=OPERATOR)
 
     run(tmp_path, body)
 

@@ -30,6 +30,8 @@ from sightloop.errors import (
 )
 from sightloop.protocol.http_form import HEADER
 from sightloop.serving.open_inference_rest import mount_open_inference, protocol_status
+from sightloop.serving.request_rest import BodyLimits
+from sightloop.testing.scripted_door import door_of
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_plane import KnownFew, plane_of
 from sightloop.testing.scripted_worker import POISON, Script
@@ -45,9 +47,10 @@ def run(folder: Path, body: Body) -> None:
             await it.orders.start(it.source("1.0.0"))
             app = FastAPI()
             plane = plane_of(it, KnownFew())
-            mount_open_inference(app, plane, body_bytes_max=BODY_MAX, version="1.2.3")
+            limits = BodyLimits(BODY_MAX)
+            mount_open_inference(app, plane, keeper=door_of(), limits=limits, version="1.2.3")
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://[::1]") as client:
                 await body(client, it)
 
     asyncio.run(main())

@@ -20,7 +20,9 @@ from sightloop.errors import (
 )
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
-from sightloop.serving.rest import build_rest, read_body, status_of
+from sightloop.serving.request_rest import BodyLimits, read_body, status_of
+from sightloop.serving.rest import build_rest
+from sightloop.testing.scripted_door import UnwrittenAudit, door_of
 from sightloop.testing.scripted_line import ScriptedLine, scripted_line
 from sightloop.testing.scripted_worker import Script
 
@@ -33,12 +35,17 @@ def run(folder: Path, body: Body) -> None:
         async with scripted_line(folder) as it:
             await it.orders.start(it.source("1.0.0"))
             data = DataPlane({"plate": it.line}, metrics=it.metrics, clock=SystemClock())
-            admin = AdminPlane({"plate": it.line}, {"plate": it.orders})
+            lines, orders = {"plate": it.line}, {"plate": it.orders}
             app = build_rest(
-                data, admin, metrics=it.metrics, body_bytes_max=BODY_MAX, version="1.2.3"
+                data,
+                AdminPlane(lines, orders, log=UnwrittenAudit()),
+                keeper=door_of(it.metrics),
+                metrics=it.metrics,
+                limits=BodyLimits(BODY_MAX),
+                version="1.2.3",
             )
             transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://[::1]") as client:
                 await body(client, it)
 
     asyncio.run(main())
@@ -82,7 +89,7 @@ def test_body_without_declared_length_is_cut_off_at_the_limit() -> None:
 
     request = Request()
     with pytest.raises(ImageError, match="at most 2048 bytes"):
-        asyncio.run(read_body(request, BODY_MAX))  # type: ignore[arg-type]  # stands for a Request
+        asyncio.run(read_body(request, BodyLimits(BODY_MAX)))  # type: ignore[arg-type]  # stands for a Request
     assert request.sent <= BODY_MAX + 512
 
 

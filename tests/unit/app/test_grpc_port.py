@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from sightloop.app.open_inference import NO_GRPC, listen_grpc
+from sightloop.app.grpc_port import NO_GRPC, listen_grpc
 from sightloop.config.serving import ServingConfig
 
 
 async def listen(config: ServingConfig) -> tuple[str | None, str | None]:
-    server, note = listen_grpc(config)
+    server, note = listen_grpc(config, None)
     if server is None:
         return None, note
     await server.stop()

@@ -1,0 +1,132 @@
+"""The door of a server: what a call needs, who is let in, and what is said of those who are not.
+
+REST and gRPC ask the same object. Where nobody is asked for a token, which a server does on this
+machine alone, a browser is kept from carrying in another site's order. Knows no transport.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from sightloop.errors import ForbiddenError, RateLimitedError, SightloopError
+from sightloop.serving.access import Caller, Role, Token, authorise, local_caller
+from sightloop.serving.rate_limit import RateLimit
+from sightloop.telemetry.events import emit
+from sightloop.telemetry.metrics import ServingMetrics
+
+_LOCAL_NAMES: Final = frozenset({"localhost", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class DoorRules:
+    """Who is asked for a token.
+
+    Attributes:
+        admin_asks: Whether the admin plane asks even while there is no token: on every address
+            that other machines can reach.
+        data_asks: Whether the data plane asks too.
+        metrics_open: Whether `/metrics` asks nobody.
+    """
+
+    admin_asks: bool = False
+    data_asks: bool = False
+    metrics_open: bool = False
+
+
+class Doorkeeper:
+    """Lets calls in or refuses them. One event loop."""
+
+    def __init__(
+        self,
+        rules: DoorRules,
+        *,
+        tokens: Callable[[], tuple[Token, ...]],
+        rate: RateLimit,
+        metrics: ServingMetrics,
+    ) -> None:
+        self.rules = rules
+        self._tokens = tokens
+        self._rate = rate
+        self._metrics = metrics
+
+    def enter_admin(self, needed: Role, header: str | None, address: str) -> Caller:
+        """Let a call to the admin plane in.
+
+        Raises:
+            RateLimitedError, UnauthenticatedError, ForbiddenError: It stays outside.
+        """
+        try:
+            if not self._rate.take(address):
+                raise RateLimitedError(
+                    f"address {address}: expected fewer calls to the admin plane; call slower or "
+                    "raise serve.admin_calls_per_s"
+                )
+            if not self.admin_is_asked:
+                return local_caller(address)
+            return authorise(header, needed, tokens=self._tokens(), address=address)
+        except SightloopError as error:
+            self.refused("admin", error, address)
+            raise
+
+    def enter_data(self, header: str | None, address: str) -> None:
+        """Let a call to the data plane in; costs nothing where that asks nobody.
+
+        Raises:
+            UnauthenticatedError, ForbiddenError: It stays outside.
+        """
+        if not self.rules.data_asks:
+            return
+        try:
+            authorise(header, Role.DETECT, tokens=self._tokens(), address=address)
+        except SightloopError as error:
+            self.refused("data", error, address)
+            raise
+
+    @property
+    def admin_is_asked(self) -> bool:
+        """Whether the admin plane asks for a token: also as soon as there is one."""
+        return self.rules.admin_asks or bool(self._tokens())
+
+    def refuse_other_sites(self, host: str | None, origin: str | None) -> None:
+        """Keep a browser from carrying in an order of another site, where nobody is asked.
+
+        Args:
+            host: The header `Host`: what the caller thinks this server is called.
+            origin: The header `Origin`: which site the browser shows.
+
+        Raises:
+            ForbiddenError: The name is none of this machine, or the site another one.
+        """
+        if self.admin_is_asked:
+            return  # a browser sends no token by itself
+        name = urlsplit(f"//{host or ''}").hostname or ""
+        if not is_local_name(name):
+            raise ForbiddenError(
+                f"Host {host}: expected a name of this machine while the admin plane asks for no "
+                "token; make one with `sightloop token create`, or call 127.0.0.1",
+                "host_unknown",
+            )
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise ForbiddenError(
+                f"Origin {origin}: expected no order from another site's page",
+                "other_site",
+            )
+
+    def refused(self, plane: str, error: SightloopError, address: str) -> None:
+        """Count and report a call that stays outside."""
+        self._metrics.refused.labels(plane, error.reason).inc()
+        emit("access_refused", plane=plane, reason=error.reason, address=address)
+
+
+def is_local_name(name: str) -> bool:
+    """Whether a host's name or address can only mean this very machine."""
+    if name.lower() in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,534 @@
+"""Bad requests against a real server that other machines could reach: TLS, tokens, roles, bounds.
+
+The server goes on after each of them, nothing changes, and no answer is its own fault (5xx).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import http.client
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sightloop._support.clock import SystemClock
+from sightloop.client.http_client import Client
+from sightloop.config.environment import inherited_environment
+from sightloop.errors import ServerRefusedError, ServerUnreachableError
+from sightloop.protocol.grpc_messages import SERVICE, message_class
+from sightloop.serving.access import Role, new_secret, token_of
+from sightloop.serving.token_file import add_token, revoke_token
+from sightloop.testing.server_process import ServerProcess
+from sightloop.testing.tiny_traffic import Traffic, tiny_traffic
+
+CLOCK = SystemClock()
+HEAD_MAX = 4096
+BODY_MAX = 1 << 20
+SLOW_S = 1.0
+SETTINGS = {
+    "SIGHTLOOP_SERVE_HEAD_BYTES_MAX": str(HEAD_MAX),
+    "SIGHTLOOP_SERVE_HEAD_TIMEOUT_S": str(SLOW_S),
+    "SIGHTLOOP_SERVE_BODY_TIMEOUT_S": str(SLOW_S),
+    "SIGHTLOOP_SERVE_BODY_BYTES_MAX": str(BODY_MAX),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A server on every address of the machine, and who may call it."""
+
+    traffic: Traffic
+    server: ServerProcess
+    certificates: Certificates
+    secrets: dict[str, str]
+
+    @property
+    def port(self) -> int:
+        return int(self.server.url.rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def image(self) -> bytes:
+        return next(self.traffic.images.glob("*.jpg")).read_bytes()
+
+    def client(self, name: str | None) -> Client:
+        token = self.secrets[name] if name is not None else None
+        return Client(self.url, token=token, ca_file=self.certificates.authority)
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificates.authority))
+
+    def raw(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return self.tls().wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Status, body and headers of a hand-made call; `_` in a header's name stands for `-`."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, context=self.tls(), timeout=20
+        )
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with contextlib.closing(connection):
+            connection.request(method, path, body=body, headers=named)
+            answer = connection.getresponse()
+            text = answer.read()
+        value = json.loads(text) if text[:1] == b"{" else {"text": text.decode()}
+        return answer.status, value, {k.lower(): v for k, v in answer.getheaders()}
+
+    def bearer(self, name: str) -> str:
+        return f"Bearer {self.secrets[name]}"
+
+    def champion(self) -> str:
+        with self.client("looker") as client:
+            return str(client.status("plate")["champion"]["release"]["semver"])
+
+
+def make_certificates(folder: Path) -> Certificates:
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    authority = unsigned("authority", authority_key.public_key()).add_extension(constraints, True)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), address])
+    own = unsigned("server", key.public_key()).add_extension(names, False)
+    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    pem = serialization.Encoding.PEM
+    made.authority.write_bytes(authority.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+    made.certificate.write_bytes(own.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+    form = serialization.PrivateFormat.PKCS8
+    made.key.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return made
+
+
+def unsigned(subject: str, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    names = [
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (subject, "authority")
+    ]
+    builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1])
+    builder = builder.public_key(public).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(minutes=5))
+    return builder.not_valid_after(now + datetime.timedelta(hours=1))
+
+
+def make_token(traffic: Traffic, name: str, role: Role) -> str:
+    secret = new_secret()
+    add_token(traffic.workspace.tokens, token_of(secret, name=name, role=role, made_at="now"))
+    return secret
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    traffic = tiny_traffic(folder, images=3)
+    certificates = make_certificates(folder)
+    roles = {"camera": Role.DETECT, "looker": Role.READ, "operator": Role.OPERATE}
+    secrets = {name: make_token(traffic, name, role) for name, role in roles.items()}
+    environment = {
+        **SETTINGS,
+        "SIGHTLOOP_SERVE_HOST": "0.0.0.0",
+        "SIGHTLOOP_SERVE_DATA_TOKEN": "true",
+        "SIGHTLOOP_SERVE_TLS_CERT": str(certificates.certificate),
+        "SIGHTLOOP_SERVE_TLS_KEY": str(certificates.key),
+    }
+    releases = [traffic.folder_of(traffic.digests[0])]
+    with ServerProcess(
+        traffic.workspace.root, log=folder / "log", releases=releases, environment=environment
+    ) as server:
+        yield Guarded(traffic, server, certificates, secrets)
+
+
+ORDERS = [("POST", "/v1/lines/plate/updates"), ("POST", "/v1/lines/plate/rollback")]
+ORDERS += [("POST", f"/v2/repository/models/plate/{verb}") for verb in ("load", "unload")]
+LOOKS = [("GET", path) for path in ("/v1/lines", "/v1/lines/plate", "/v1/lines/plate/history")]
+LOOKS += [("GET", "/v1/audit"), ("GET", "/metrics"), ("POST", "/v2/repository/index")]
+DATA = [("POST", "/v1/detect"), ("POST", "/v2/models/plate/infer"), ("GET", "/v2/models/plate")]
+DATA += [("GET", "/v2/models/plate/stats"), ("GET", "/v2/models/plate/config")]
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS + LOOKS + DATA)
+def test_call_without_a_token_is_not_let_in(guarded: Guarded, method: str, path: str) -> None:
+    status, value, headers = guarded.ask(method, path, b"{}")
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    assert "token_missing" in json.dumps(value)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"])
+def test_probes_need_no_token(guarded: Guarded, path: str) -> None:
+    assert guarded.ask("GET", path)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (f"Bearer {new_secret()}", "token_unknown"),
+        ("Bearer ", "token_malformed"),
+        ("Bearer", "token_malformed"),
+        ("Basic b3BlcmF0b3I6cGxlYXNl", "token_malformed"),
+        ("Bearer " + "x" * 300, "token_malformed"),
+        ("Bearer operator", "token_unknown"),
+    ],
+)
+def test_wrong_token_is_not_let_in(guarded: Guarded, header: str, reason: str) -> None:
+    for method, path in ORDERS[:1] + LOOKS[:1] + DATA[:1]:
+        status, value, _ = guarded.ask(method, path, b"{}", Authorization=header)
+        assert (status, value["error"]["reason"]) == (401, reason)
+
+
+def test_token_that_may_read_does_not_operate(guarded: Guarded) -> None:
+    order = json.dumps({"digest": guarded.traffic.digests[1]}).encode()
+    for method, path in ORDERS:
+        status, value, _ = guarded.ask(method, path, order, Authorization=guarded.bearer("looker"))
+        assert status == 403
+        assert "role_too_low" in json.dumps(value)
+    assert guarded.champion() == "1.0.0"
+
+
+def test_token_of_a_camera_neither_reads_nor_operates(guarded: Guarded) -> None:
+    for method, path in ORDERS + LOOKS:
+        assert guarded.ask(method, path, b"{}", Authorization=guarded.bearer("camera"))[0] == 403
+    with guarded.client("camera") as client:
+        assert client.detect(guarded.image)["release"]["semver"] == "1.0.0"
+
+
+@pytest.mark.parametrize("parameter", ["token", "access_token", "api_key", "Token"])
+def test_token_in_the_address_is_refused_even_if_it_is_right(
+    guarded: Guarded, parameter: str
+) -> None:
+    path = f"/v1/lines/plate?{parameter}={guarded.secrets['operator']}"
+    for found in (
+        guarded.ask("GET", path),
+        guarded.ask("GET", path, Authorization=guarded.bearer("operator")),
+    ):
+        status, value, _ = found
+        assert (status, value["error"]["reason"]) == (401, "token_in_query")
+
+
+def test_revoked_token_is_refused_by_the_running_server(guarded: Guarded) -> None:
+    secret = make_token(guarded.traffic, "leaver", Role.READ)
+    with Client(guarded.url, token=secret, ca_file=guarded.certificates.authority) as client:
+        wait_until(lambda: answers(client))
+        revoke_token(guarded.traffic.workspace.tokens, "leaver")
+        wait_until(lambda: not answers(client))
+
+
+def answers(client: Client) -> bool:
+    try:
+        client.lines()
+    except ServerRefusedError as error:
+        if error.reason != "token_unknown":
+            raise
+        return False
+    return True
+
+
+def wait_until(condition: Any) -> None:
+    deadline_s = CLOCK.monotonic_s() + 10
+    while not condition():
+        assert CLOCK.monotonic_s() < deadline_s
+        CLOCK.sleep_s(0.1)
+
+
+def test_secret_is_nowhere_on_the_disk(guarded: Guarded) -> None:
+    for path in guarded.traffic.workspace.root.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not [name for name, secret in guarded.secrets.items() if secret.encode() in data]
+    assert guarded.traffic.workspace.tokens.stat().st_mode & 0o077 == 0
+
+
+def test_call_that_does_not_encrypt_gets_nothing(guarded: Guarded) -> None:
+    with pytest.raises(ServerUnreachableError):
+        Client(f"http://127.0.0.1:{guarded.port}").lines()
+
+
+def test_client_does_not_trust_a_stranger(guarded: Guarded) -> None:
+    with pytest.raises(ServerUnreachableError, match="certificate"):
+        Client(guarded.url, token=guarded.secrets["operator"]).lines()
+
+
+@pytest.mark.parametrize(
+    "line", ["..%2f..%2fetc", "%2e%2e", "plate%00", "plate%2f..", "%ff%fe", "a" * 2000, "plate\\.."]
+)
+def test_line_that_is_a_path_is_not_found(guarded: Guarded, line: str) -> None:
+    for method, path in (("GET", ""), ("GET", "/history"), ("POST", "/updates")):
+        address = f"/v1/lines/{line}{path}"
+        bearer = guarded.bearer("operator")
+        status, _, _ = guarded.ask(method, address, b'{"digest":"a"}', Authorization=bearer)
+        assert status == 404
+
+
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        ({"bundle": "/etc"}, 403),
+        ({"bundle": "../../../../etc"}, 403),
+        ({"bundle": "WORKSPACE/releases/../../../etc"}, 403),
+        ({"bundle": "WORKSPACE/link"}, 403),
+        ({"bundle": "/proc/self/root"}, 403),
+        ({"bundle": "WORKSPACE/nothing"}, 404),
+        ({"bundle": "\0"}, 403),
+        ({"bundle": "a" * 4097}, 422),
+        ({"digest": "../../../../etc"}, 404),
+        ({"digest": "A" * 64}, 404),
+        ({"digest": "0" * 64}, 404),
+    ],
+)
+def test_order_for_a_bundle_elsewhere_is_refused(
+    guarded: Guarded, order: dict[str, str], status: int
+) -> None:
+    root = guarded.traffic.workspace.root
+    link = root / "link"
+    if not link.is_symlink():
+        link.symlink_to("/etc")
+    text = json.dumps(order).replace("WORKSPACE", str(root)).encode()
+    bearer = guarded.bearer("operator")
+    found, _, _ = guarded.ask("POST", "/v1/lines/plate/updates", text, Authorization=bearer)
+    assert found == status
+    assert guarded.champion() == "1.0.0"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'"plate"',
+        b"{}{}",
+        b'{"digest": 5}',
+        b'{"digest": "a", "digest2": 1}',
+        b'{"digest": "\\ud800"}',
+        b"\xff\xfe\x00",
+        b"[" * 30_000,
+        b'{"digest": NaN}',
+    ],
+)
+def test_order_that_is_no_json_of_an_order_is_refused(guarded: Guarded, body: bytes) -> None:
+    for _, path in ORDERS[:2]:
+        status, value, _ = guarded.ask("POST", path, body, Authorization=guarded.bearer("operator"))
+        assert (status, value["error"]["reason"]) == (422, "request_malformed")
+
+
+def test_order_larger_than_any_order_is_not_read(guarded: Guarded) -> None:
+    body = b'{"bundle": "' + b"a" * (128 << 10) + b'"}'
+    for _, path in ORDERS[:2]:
+        status, value, headers = guarded.ask(
+            "POST", path, body, Authorization=guarded.bearer("operator")
+        )
+        assert (status, value["error"]["reason"]) == (413, "body_too_large")
+        assert headers["connection"] == "close"
+
+
+def head(guarded: Guarded, *lines: str) -> bytes:
+    own = [f"Host: 127.0.0.1:{guarded.port}", f"Authorization: {guarded.bearer('operator')}"]
+    return "\r\n".join([*lines[:1], *own, *lines[1:], "", ""]).encode()
+
+
+def answer_to(guarded: Guarded, *parts: bytes) -> bytes:
+    """What a hand-made connection gets until the server closes it; empty if it just closes."""
+    with guarded.raw() as connection:
+        found = b""
+        try:
+            for part in parts:
+                connection.sendall(part)
+            while data := connection.recv(1 << 16):
+                found += data
+        except (ConnectionError, ssl.SSLError):
+            pass
+    return found
+
+
+def test_head_that_is_too_large_is_cut_off(guarded: Guarded) -> None:
+    many = [f"X-{n}: {'a' * 100}" for n in range(100)]
+    for lines in (
+        ["GET /v1/lines HTTP/1.1", f"X-Large: {'a' * HEAD_MAX}"],
+        ["GET /v1/lines HTTP/1.1", *many],
+        [f"GET /v1/lines?{'a' * HEAD_MAX} HTTP/1.1"],
+    ):
+        assert answer_to(guarded, head(guarded, *lines)).startswith(b"HTTP/1.1 431 ")
+
+
+def test_head_without_an_end_is_cut_off(guarded: Guarded) -> None:
+    endless = b"GET /v1/lines HTTP/1.1\r\nX-Large: " + b"a" * (1 << 20)
+    assert answer_to(guarded, endless)[:13] in (b"HTTP/1.1 431 ", b"")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: -1"],
+        ["Content-Length: ten"],
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 5", "Transfer-Encoding: chunked"],
+        ["Content-Length: 99999999999999999999999"],
+        ["Transfer-Encoding: nonsense"],
+        ["Bad Header"],
+    ],
+)
+def test_head_that_contradicts_itself_is_malformed(guarded: Guarded, lines: list[str]) -> None:
+    sent = head(guarded, "POST /v1/detect HTTP/1.1", *lines) + b"hello"
+    found = answer_to(guarded, sent)
+    assert found.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ")), found
+
+
+def test_body_shorter_than_it_says_is_refused_when_the_client_stops(guarded: Guarded) -> None:
+    sent = head(guarded, "POST /v1/detect HTTP/1.1", "Content-Length: 1000")
+    began_s = CLOCK.monotonic_s()
+    found = answer_to(guarded, sent, b"few")
+    assert found.startswith(b"HTTP/1.1 408 ")
+    assert b"body_too_slow" in found
+    assert CLOCK.monotonic_s() - began_s < SLOW_S + 5
+
+
+@pytest.mark.parametrize("path", ["/v1/detect", "/v1/lines/plate/rollback", "/healthz"])
+def test_body_that_dribbles_loses_its_connection(guarded: Guarded, path: str) -> None:
+    began_s = CLOCK.monotonic_s()
+    with guarded.raw() as connection:
+        connection.sendall(head(guarded, f"POST {path} HTTP/1.1", "Content-Length: 1000"))
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while CLOCK.monotonic_s() - began_s < SLOW_S + 10:
+                connection.sendall(b"a")
+                CLOCK.sleep_s(0.1)
+    assert CLOCK.monotonic_s() - began_s < SLOW_S + 5
+
+
+def test_head_that_dribbles_loses_its_connection(guarded: Guarded) -> None:
+    began_s = CLOCK.monotonic_s()
+    with guarded.raw() as connection, contextlib.suppress(ConnectionError, ssl.SSLError):
+        for letter in b"GET /v1/lines HTTP/1.1\r\nHost: here\r\nX: " + b"a" * 1000:
+            connection.sendall(bytes([letter]))
+            CLOCK.sleep_s(0.05)
+    assert CLOCK.monotonic_s() - began_s < SLOW_S + 5
+
+
+def test_hundred_slow_connections_hold_nobody_up(guarded: Guarded) -> None:
+    async def main() -> None:
+        context = guarded.tls()
+        slow = [
+            await asyncio.open_connection("127.0.0.1", guarded.port, ssl=context)
+            for _ in range(100)
+        ]
+        for _, writer in slow:
+            writer.write(b"POST /v1/detect HTTP/1.1\r\nHost: here\r\n")
+        began_s = CLOCK.monotonic_s()
+        with guarded.client("camera") as client:
+            await asyncio.to_thread(client.detect, guarded.image)
+        assert CLOCK.monotonic_s() - began_s < SLOW_S
+        for reader, writer in slow:
+            await asyncio.wait_for(reader.read(), SLOW_S + 10)
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_body_larger_than_allowed_is_not_read(guarded: Guarded) -> None:
+    sent = head(guarded, "POST /v1/detect HTTP/1.1", f"Content-Length: {1 << 40}")
+    assert b"body_too_large" in answer_to(guarded, sent)
+    chunk = b"10000\r\n" + b"a" * 0x10000 + b"\r\n"
+    endless = head(guarded, "POST /v1/detect HTTP/1.1", "Transfer-Encoding: chunked")
+    assert b"body_too_large" in answer_to(guarded, endless, *[chunk] * 17)
+
+
+def test_grpc_asks_for_tokens_and_roles_too(guarded: Guarded) -> None:
+    assert guarded.server.grpc is not None
+    port = guarded.server.grpc.rpartition(":")[2]
+    secrets = grpc.ssl_channel_credentials(guarded.certificates.authority.read_bytes())
+    code = grpc.StatusCode
+    channel: Any  # its methods ask for serializers that are not needed
+    with grpc.secure_channel(f"localhost:{port}", secrets) as channel:
+
+        def ask(call: str, who: str | None, **fields: Any) -> Any:
+            request = message_class(f"{call}Request")(**fields)
+            metadata = (("authorization", guarded.bearer(who)),) if who else ()
+            answering = channel.unary_unary(f"/{SERVICE}/{call}")
+            try:
+                answering(request.SerializeToString(), metadata=metadata, timeout=20)
+            except grpc.RpcError as error:
+                return error.code()
+            return code.OK
+
+        assert ask("ServerLive", None) is code.OK
+        assert ask("ModelInfer", None, model_name="plate") is code.UNAUTHENTICATED
+        assert ask("ModelMetadata", "camera", name="plate") is code.OK
+        assert ask("RepositoryIndex", "camera") is code.PERMISSION_DENIED
+        assert ask("RepositoryIndex", "looker") is code.OK
+        for call in ("RepositoryModelLoad", "RepositoryModelUnload"):
+            assert ask(call, None, model_name="plate") is code.UNAUTHENTICATED
+            assert ask(call, "looker", model_name="plate") is code.PERMISSION_DENIED
+        assert ask("RepositoryModelUnload", "operator", model_name="plate") is code.UNIMPLEMENTED
+        stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")(iter([b""]), timeout=20)
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+        assert caught.value.code() is code.UNAUTHENTICATED
+    with grpc.insecure_channel(f"localhost:{port}") as channel:
+        answering = channel.unary_unary(f"/{SERVICE}/ServerLive")
+        with pytest.raises(grpc.RpcError) as caught:
+            answering(b"", timeout=5)
+        assert caught.value.code() in (code.UNAVAILABLE, code.DEADLINE_EXCEEDED)
+
+
+def test_refusals_are_counted_and_reported(guarded: Guarded) -> None:
+    guarded.ask("POST", "/v1/lines/plate/rollback")
+    with guarded.client("looker") as client:
+        text = client.metrics()
+    assert 'sightloop_refused_total{plane="admin",reason="token_missing"}' in text
+    assert 'sightloop_refused_total{plane="connection",reason="head_too_large"}' in text
+    log = guarded.server.log.read_text()
+    assert '"event": "access_refused"' in log
+    assert not [secret for secret in guarded.secrets.values() if secret in log]
+    assert "Traceback" not in log
+
+
+def test_tokens_are_not_handed_on_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLOOP_TOKEN", "a" * 40)
+    monkeypatch.setenv("SIGHTLOOP_SERVE_TOKEN", "b" * 40)
+    assert not {"SIGHTLOOP_TOKEN", "SIGHTLOOP_SERVE_TOKEN"} & set(inherited_environment())
+
+
+def test_who_may_operate_does_and_it_is_written_down_who_it_was(guarded: Guarded) -> None:
+    one, two = guarded.traffic.digests
+    with guarded.client("operator") as client:
+        assert client.update("plate", digest=two)["state"] == "ACTIVE"
+        assert client.update("plate", digest=two)["state"] == "FAILED"
+        assert client.rollback("plate")["state"] == "ACTIVE"
+        with pytest.raises(ServerRefusedError):
+            client.update("plate", digest="0" * 64)
+        found = client.audit(last=4)
+    assert found["intact"]
+    entries = found["entries"]
+    assert {(entry["who"], entry["role"], entry["address"]) for entry in entries} == {
+        ("operator", "operate", "127.0.0.1")
+    }
+    assert [(entry["action"], entry["outcome"]) for entry in entries] == [
+        ("update", "switched"),
+        ("update", "already_champion"),
+        ("rollback", "switched"),
+        ("update", "release_not_found"),
+    ]
+    assert [entry["release"] for entry in entries[::2]] == [f"1.1.0 {two}", f"1.0.0 {one}"]
