@@ -52,6 +52,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": (
         "_support/database.py",
         "serving/history.py",  # the table of events
+        "serving/audit.py",  # the table of orders
         "serving/records.py",  # the error of a write that failed
         "registry/mlflow_store.py",  # the error of MLflow's own database
         "testing/write_faults.py",  # stops a process at a statement

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from sightloop.distribution.store import ReleaseStore
 from sightloop.gates.chain import Admission, admit
@@ -24,6 +30,7 @@ from sightloop.release.signing import (
     sign,
 )
 from sightloop.release.verdict import Verdict
+from sightloop.testing.guarded_server import Certificates, Guarded, serve_guarded
 from sightloop.testing.tiny_detectors import build_tiny_detector, build_tiny_release
 
 
@@ -119,3 +126,38 @@ def sign_again(node: Node) -> Callable[[Path], None]:
         (folder / SIGNATURE_NAME).write_bytes(sign(node.key, data))
 
     return apply
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A real server that other machines could reach; one for all tests of a file."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with serve_guarded(folder, make_certificates(folder)) as it:
+        yield it
+
+
+def make_certificates(folder: Path) -> Certificates:
+    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    constraints = x509.BasicConstraints(ca=True, path_length=0)
+    authority = unsigned("authority", authority_key.public_key()).add_extension(constraints, True)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), address])
+    own = unsigned("server", key.public_key()).add_extension(names, False)
+    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    pem = serialization.Encoding.PEM
+    made.authority.write_bytes(authority.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+    made.certificate.write_bytes(own.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+    form = serialization.PrivateFormat.PKCS8
+    made.key.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return made
+
+
+def unsigned(subject: str, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    names = [
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (subject, "authority")
+    ]
+    builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1])
+    builder = builder.public_key(public).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(minutes=5))
+    return builder.not_valid_after(now + datetime.timedelta(hours=1))

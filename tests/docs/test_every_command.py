@@ -28,6 +28,10 @@ CALLS: dict[str, tuple[tuple[str, ...], int, str | None]] = {
     "rollout rollback": (("plate", *NOBODY), 5, "server_unreachable"),
     "rollout status": (("plate", *NOBODY), 5, "server_unreachable"),
     "rollout history": (("plate", *NOBODY), 5, "server_unreachable"),
+    "audit": ((*NOBODY,), 5, "server_unreachable"),
+    "token create": (("../x",), 2, "token_name_invalid"),
+    "token list": ((), 0, None),
+    "token revoke": (("nobody",), 2, "token_not_found"),
     "release keygen": (("--name", "../x"), 2, "key_name_invalid"),
     "release build": (
         ("--onnx", "none.onnx", "--data", "none.yaml", "--line", "plate", "--semver", "1.0.0"),

@@ -55,14 +55,14 @@ class _BoundedHttp(HttpToolsProtocol):
     _limit: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
-    _refusal = ("request_malformed", 400)
+    _head_is_large = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._allow(self.bounds.idle_s, "connection_idle")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._allow(None, "")
+        self._allow(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -70,8 +70,7 @@ class _BoundedHttp(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self.bounds.head_bytes_max:
-                self._refusal = ("head_too_large", 431)
-                self.send_400_response("")
+                self._refuse("head_too_large", 431)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -82,18 +81,23 @@ class _BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self.bounds.head_bytes_max:
-            self._refusal = ("head_too_large", 431)
+            self._head_is_large = True
             raise _HeadTooLargeError
         self._allow(self.bounds.body_s + _GRACE_S, "body_too_slow")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._allow(None, "")
+        self._allow(None)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """End the connection with the status of what was wrong."""
-        reason, status = self._refusal
+        if self._head_is_large:
+            self._refuse("head_too_large", 431)
+        else:
+            self._refuse("request_malformed", 400)
+
+    def _refuse(self, reason: str, status: int) -> None:
         self.bounds.refused(reason)
         phrase = HTTPStatus(status).phrase
         body = f'{{"error":{{"reason":"{reason}","message":"{phrase}"}}}}'
@@ -103,9 +107,9 @@ class _BoundedHttp(HttpToolsProtocol):
         )
         self.transport.write((head + body).encode())
         self.transport.close()
-        self._allow(_GRACE_S, "")
+        self._allow(_GRACE_S)
 
-    def _allow(self, seconds: float | None, reason: str) -> None:
+    def _allow(self, seconds: float | None, reason: str | None = None) -> None:
         """Give the connection this long until the next step; None: as long as it takes."""
         if self._limit is not None:
             self._limit.cancel()
@@ -113,8 +117,8 @@ class _BoundedHttp(HttpToolsProtocol):
             None if seconds is None else self.loop.call_later(seconds, self._end_slow, reason)
         )
 
-    def _end_slow(self, reason: str) -> None:
+    def _end_slow(self, reason: str | None) -> None:
         """End the connection without waiting for the client to agree, as TLS would."""
-        if reason and not self.transport.is_closing():
+        if reason is not None and not self.transport.is_closing():
             self.bounds.refused(reason)
         self.transport.abort()

@@ -176,23 +176,15 @@ async def _serve(
         metrics.registry.register(collector)
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
+        audit = AuditLog(AuditStore(engine), executor=executor, clock=clock)
+        folders = bundle_folders(spec.config, keeper.rules, spec.workspace.root)
+        admin = AdminPlane(lines, orders, log=audit, folders=folders, machine=collector.machine)
         data = DataPlane(lines, metrics=metrics, clock=clock)
-        admin = AdminPlane(
-            lines,
-            orders,
-            log=AuditLog(AuditStore(engine), executor=executor, clock=clock),
-            folders=bundle_folders(spec.config, keeper.rules, spec.workspace.root),
-            machine=collector.machine,
-        )
-        limits = BodyLimits(spec.config.body_bytes_max, spec.config.body_timeout_s)
-        said = version("sightloop")
-        app = build_rest(data, admin, keeper=keeper, metrics=metrics, limits=limits, version=said)
-        known = StoredReleases(store)
-        plane = OpenInference(lines, data, admin, known=known, clock=clock, version=said)
-        mount_open_inference(app, plane, keeper=keeper, limits=limits, version=said)
+        planes = _Planes(data, admin, keeper, metrics)
+        plane = _open_inference(lines, planes, store, clock)
         address = await grpc_server.serve(plane, keeper) if grpc_server is not None else None
         await _answer_requests(
-            _uvicorn_config(DetectPath(app, data, keeper, limits), spec.config, tls, metrics),
+            _uvicorn_config(_application(planes, plane, spec.config), spec.config, tls, metrics),
             listener,
             on_ready=lambda: on_ready(_serving(listener, tls, address, lines, notes)),
             on_end=grpc_server.begin_stop if grpc_server is not None else lambda: None,
@@ -221,6 +213,39 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Planes:
+    """What every transport of a server asks."""
+
+    data: DataPlane
+    admin: AdminPlane
+    keeper: Doorkeeper
+    metrics: ServingMetrics
+
+
+def _open_inference(
+    lines: dict[str, ServedLine], planes: _Planes, store: ReleaseStore, clock: Clock
+) -> OpenInference:
+    known, said = StoredReleases(store), version("sightloop")
+    return OpenInference(lines, planes.data, planes.admin, known=known, clock=clock, version=said)
+
+
+def _application(planes: _Planes, plane: OpenInference, config: ServingConfig) -> DetectPath:
+    """Everything that is answered over HTTP."""
+    limits, said = BodyLimits(config.body_bytes_max, config.body_timeout_s), version("sightloop")
+    keeper = planes.keeper
+    app = build_rest(
+        planes.data,
+        planes.admin,
+        keeper=keeper,
+        metrics=planes.metrics,
+        limits=limits,
+        version=said,
+    )
+    mount_open_inference(app, plane, keeper=keeper, limits=limits, version=said)
+    return DetectPath(app, planes.data, keeper, limits)
+
+
 def _doorkeeper(
     spec: ServerSpec,
     address: str,
@@ -242,10 +267,10 @@ def _doorkeeper(
         secret = given.get_secret_value()
         beside = (token_of(secret, name="environment", role=Role.OPERATE, made_at=made_at),)
     file = TokenFile(spec.workspace.tokens, clock=clock, beside=beside)
-    rules = door_rules(config, address, encrypted=tls is not None, has_tokens=bool(file.tokens))
+    rules = door_rules(config, address, encrypted=tls is not None, has_tokens=bool(file.tokens()))
     return Doorkeeper(
         rules,
-        tokens=lambda: file.tokens,
+        tokens=file.tokens,
         rate=RateLimit(config.admin_calls_per_s, clock=clock),
         metrics=metrics,
     )

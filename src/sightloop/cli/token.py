@@ -56,7 +56,7 @@ def list_(workspace: Workspace = _WORKSPACE, json_: Json = False) -> None:
     tokens = read_tokens(open_workspace(workspace).tokens)
     if json_:
         rows = [{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens]
-        print(json.dumps(rows))
+        print(json.dumps({"tokens": rows}))
         return
     for token in tokens:
         print(f"{token.name:<24}{token.role.value:<10}{token.made_at}")

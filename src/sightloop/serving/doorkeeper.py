@@ -44,10 +44,19 @@ class Doorkeeper:
         self,
         rules: DoorRules,
         *,
-        tokens: Callable[[], tuple[Token, ...]],
+        tokens: Callable[[], tuple[Token, ...] | None],
         rate: RateLimit,
         metrics: ServingMetrics,
     ) -> None:
+        """Open the door.
+
+        Args:
+            rules: Who is asked.
+            tokens: All that are valid now; None: nobody has ever made one. Where the last one was
+                revoked there is none that is valid, and nobody is let in.
+            rate: How often an address may call the admin plane.
+            metrics: Where refusals are counted.
+        """
         self.rules = rules
         self._tokens = tokens
         self._rate = rate
@@ -67,7 +76,7 @@ class Doorkeeper:
                 )
             if not self.admin_is_asked:
                 return local_caller(address)
-            return authorise(header, needed, tokens=self._tokens(), address=address)
+            return authorise(header, needed, tokens=self._tokens() or (), address=address)
         except SightloopError as error:
             self.refused("admin", error, address)
             raise
@@ -81,15 +90,15 @@ class Doorkeeper:
         if not self.rules.data_asks:
             return
         try:
-            authorise(header, Role.DETECT, tokens=self._tokens(), address=address)
+            authorise(header, Role.DETECT, tokens=self._tokens() or (), address=address)
         except SightloopError as error:
             self.refused("data", error, address)
             raise
 
     @property
     def admin_is_asked(self) -> bool:
-        """Whether the admin plane asks for a token: also as soon as there is one."""
-        return self.rules.admin_asks or bool(self._tokens())
+        """Whether the admin plane asks for a token: also from the first one on."""
+        return self.rules.admin_asks or self._tokens() is not None
 
     def refuse_other_sites(self, host: str | None, origin: str | None) -> None:
         """Keep a browser from carrying in an order of another site, where nobody is asked.

@@ -109,9 +109,11 @@ class TokenFile:
         self._looked_s = clock.monotonic_s()
         self._tokens = (*read_tokens(path), *beside)
 
-    @property
-    def tokens(self) -> tuple[Token, ...]:
-        """All that are valid; those of a file that became unreadable are not."""
+    def tokens(self) -> tuple[Token, ...] | None:
+        """All that are valid; None where there is no file and no other token.
+
+        A file that became unreadable, or holds none any more, is not no file: nobody is let in.
+        """
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s >= _LOOK_AGAIN_S:
             self._looked_s = now_s
@@ -119,7 +121,7 @@ class TokenFile:
             if stamp != self._stamp:
                 self._stamp = stamp
                 self._tokens = (*self._read_or_none(), *self._beside)
-        return self._tokens
+        return self._tokens if self._stamp is not None or self._beside else None
 
     def _read_or_none(self) -> tuple[Token, ...]:
         try:

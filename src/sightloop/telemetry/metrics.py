@@ -28,6 +28,10 @@ class ServingMetrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # not annotated there
         self.registry = CollectorRegistry()
+        self._add_requests()
+        self._add_releases()
+
+    def _add_requests(self) -> None:
         self.requests = self._counter(
             "sightloop_requests",
             "Requests to the data plane by how they ended: ok or an error's reason.",
@@ -58,6 +62,8 @@ class ServingMetrics:
             "Calls refused at the door, by plane and reason.",
             ["plane", "reason"],
         )
+
+    def _add_releases(self) -> None:
         self.release = self._gauge(
             "sightloop_release_info",
             "1 for the release that holds a role on this server.",

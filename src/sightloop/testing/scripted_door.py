@@ -23,7 +23,7 @@ def door_of(
     metrics: ServingMetrics | None = None,
     *,
     rules: DoorRules | None = None,
-    tokens: tuple[Token, ...] = (),
+    tokens: tuple[Token, ...] | None = None,
     calls_per_s: float = 1e6,
     clock: Clock | None = None,
 ) -> Doorkeeper:

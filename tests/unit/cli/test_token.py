@@ -35,7 +35,9 @@ def test_revoked_token_is_listed_no_more(tmp_path: Path) -> None:
     run("token", "create", "one", *place)
     run("token", "create", "two", *place)
     assert "revoked" in run("token", "revoke", "one", *place)
-    assert [row["name"] for row in json.loads(run("token", "list", *place, "--json"))] == ["two"]
+    assert [
+        row["name"] for row in json.loads(run("token", "list", *place, "--json"))["tokens"]
+    ] == ["two"]
 
 
 @pytest.mark.parametrize("name", ["A", "../x"])

@@ -26,6 +26,11 @@ def test_as_soon_as_there_is_a_token_the_admin_plane_asks() -> None:
     door.enter_data(None, HERE)
 
 
+def test_door_does_not_open_again_when_the_last_token_is_revoked() -> None:
+    with pytest.raises(UnauthenticatedError):
+        door_of(tokens=()).enter_admin(Role.READ, None, HERE)
+
+
 def test_door_that_asks_lets_nobody_in_while_there_is_no_token() -> None:
     door = door_of(rules=ASKS)
     with pytest.raises(UnauthenticatedError):

@@ -25,10 +25,6 @@ def token(name: str = "ops") -> Token:
     return token_of(new_secret(), name=name, role=Role.OPERATE, made_at="2026-01-31T12:00:00.000Z")
 
 
-def tokens_of(file: TokenFile) -> tuple[Token, ...]:
-    return file.tokens
-
-
 def test_tokens_are_read_as_they_were_added(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     one, two = token("one"), token("two")
@@ -76,23 +72,35 @@ def test_change_of_the_file_is_seen_within_a_second_and_not_looked_for_more_ofte
     path, clock = tmp_path / "tokens.json", ClockByHand()
     beside = token("environment")
     file = TokenFile(path, clock=clock, beside=(beside,))
-    assert tokens_of(file) == (beside,)
+    assert file.tokens() == (beside,)
     one = token("one")
     add_token(path, one)
     clock.sleep_s(0.5)
-    assert tokens_of(file) == (beside,)
+    assert file.tokens() == (beside,)
     clock.sleep_s(0.5)
-    assert tokens_of(file) == (one, beside)
+    assert file.tokens() == (one, beside)
     revoke_token(path, "one")
     clock.sleep_s(1)
-    assert tokens_of(file) == (beside,)
+    assert file.tokens() == (beside,)
 
 
 def test_file_that_becomes_unreadable_lets_nobody_in(tmp_path: Path) -> None:
     path, clock = tmp_path / "tokens.json", ClockByHand()
     add_token(path, token())
     file = TokenFile(path, clock=clock)
-    assert len(tokens_of(file)) == 1
+    assert len(file.tokens() or ()) == 1
     path.write_text("spoilt")
     clock.sleep_s(1)
-    assert tokens_of(file) == ()
+    assert file.tokens() == ()
+
+
+def test_no_file_is_told_from_a_file_without_a_token(tmp_path: Path) -> None:
+    path, clock = tmp_path / "tokens.json", ClockByHand()
+    file = TokenFile(path, clock=clock)
+    assert file.tokens() is None
+    add_token(path, token("one"))
+    clock.sleep_s(1)
+    assert len(file.tokens() or ()) == 1
+    revoke_token(path, "one")
+    clock.sleep_s(1)
+    assert file.tokens() == ()
