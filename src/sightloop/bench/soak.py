@@ -167,12 +167,17 @@ class _Player:
     def kill_candidate(self) -> None:
         """Order an update and end its candidate somewhere on the way."""
         thread = threading.Thread(target=self._update_aside, args=(self._other(),), name="update")
+        before = len(self.switches)
         thread.start()
         wait_s = self._random.uniform(0.0, 0.3)
         _CLOCK.sleep_s(wait_s)
+        killed_s = _CLOCK.monotonic_s()
         for pid in _pids(self._status()["candidate"]):
             _kill(pid)
         thread.join()
+        self.whole()
+        if len(self.switches) > before:  # it was the champion already when it was killed
+            self._degraded.append((killed_s, _CLOCK.monotonic_s()))
 
     def _update_aside(self, digest: str) -> None:
         with Client(self._url) as client, contextlib.suppress(ClientError):
