@@ -71,6 +71,10 @@ class _BoundedHttp(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self.bounds.head_bytes_max:
                 self._refuse("head_too_large", 431)
+        at_rest = self.cycle is None or self.cycle.response_complete
+        if self._limit is None and at_rest:
+            # Bytes that begin no request took the server's own limit of an idle connection away.
+            self._allow(self.bounds.idle_s, "connection_idle")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -66,7 +66,7 @@ def tls_files(config: ServingConfig) -> TlsFiles | None:
         return None
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(config.tls_cert, config.tls_key)
+        context.load_cert_chain(config.tls_cert, config.tls_key, password=_no_password)
     except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
         raise ConfigError(
             f"TLS certificate {config.tls_cert or '(none)'} with key {config.tls_key or '(none)'}: "
@@ -75,6 +75,11 @@ def tls_files(config: ServingConfig) -> TlsFiles | None:
             "tls_invalid",
         ) from error
     return TlsFiles(Path(config.tls_cert), Path(config.tls_key))
+
+
+def _no_password() -> str:
+    """A server cannot type one: without this it would wait at a terminal for ever."""
+    raise ValueError("the key asks for a password; give one without")
 
 
 def door_rules(

@@ -54,8 +54,13 @@ def _print(found: dict[str, Any]) -> None:
         target = entry["release"] or entry["target"] or "previous"
         who = f"{entry['who']} ({entry['role']}) from {entry['address']}"
         action = f"{entry['action']} {entry['line']}"
-        print(f"{entry['at']}  {who:<36}{action:<20}{entry['outcome']:<20}{target[:60]}")
+        print(f"{entry['at']}  {who:<36}{action:<20}{entry['outcome']:<20}{_shown(target)}")
     if found["intact"]:
         print(f"{found['length']} entries, the chain holds; newest {found['newest'][:16]}")
     else:
         print(f"BROKEN: entry {found['first_fault']} does not follow from those before it")
+
+
+def _shown(text: str) -> str:
+    """An order's words on a terminal: without what would steer it."""
+    return "".join(char if char.isprintable() else "?" for char in text[:60])

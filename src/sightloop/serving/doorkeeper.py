@@ -18,6 +18,8 @@ from sightloop.serving.rate_limit import RateLimit
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
 
+_REPORTS_PER_S: Final = 1.0
+_NOBODY: Final = "?"
 _LOCAL_NAMES: Final = frozenset({"localhost", ""})
 
 
@@ -54,12 +56,13 @@ class Doorkeeper:
             rules: Who is asked.
             tokens: All that are valid now; None: nobody has ever made one. Where the last one was
                 revoked there is none that is valid, and nobody is let in.
-            rate: How often an address may call the admin plane.
+            rate: How often a token's holder may call the admin plane, and an address in vain.
             metrics: Where refusals are counted.
         """
         self.rules = rules
         self._tokens = tokens
         self._rate = rate
+        self._said = RateLimit(_REPORTS_PER_S, clock=rate.clock)
         self._metrics = metrics
 
     def enter_admin(self, needed: Role, header: str | None, address: str) -> Caller:
@@ -69,17 +72,24 @@ class Doorkeeper:
             RateLimitedError, UnauthenticatedError, ForbiddenError: It stays outside.
         """
         try:
-            if not self._rate.take(address):
-                raise RateLimitedError(
-                    f"address {address}: expected fewer calls to the admin plane; call slower or "
-                    "raise serve.admin_calls_per_s"
-                )
-            if not self.admin_is_asked:
-                return local_caller(address)
-            return authorise(header, needed, tokens=self._tokens() or (), address=address)
-        except SightloopError as error:
-            self.refused("admin", error, address)
-            raise
+            caller = self._who(needed, header, address)
+        except SightloopError as found:
+            spared = self._rate.take(address)
+            refusal = found if spared else _too_often(f"address {address}")
+            self.refused("admin", refusal, address)
+            raise refusal from None
+        # By token where there is one: a stranger behind the same proxy locks no operator out.
+        key = address if not self.admin_is_asked else f"token {caller.name}"
+        if not self._rate.take(key):
+            refusal = _too_often(key)
+            self.refused("admin", refusal, address)
+            raise refusal
+        return caller
+
+    def _who(self, needed: Role, header: str | None, address: str) -> Caller:
+        if not self.admin_is_asked:
+            return local_caller(address)
+        return authorise(header, needed, tokens=self._tokens() or (), address=address)
 
     def enter_data(self, header: str | None, address: str) -> None:
         """Let a call to the data plane in; costs nothing where that asks nobody.
@@ -112,23 +122,45 @@ class Doorkeeper:
         """
         if self.admin_is_asked:
             return  # a browser sends no token by itself
-        name = urlsplit(f"//{host or ''}").hostname or ""
-        if not is_local_name(name):
+        if not is_local_name(_host_name(host)):
             raise ForbiddenError(
                 f"Host {host}: expected a name of this machine while the admin plane asks for no "
                 "token; make one with `sightloop token create`, or call 127.0.0.1",
                 "host_unknown",
             )
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _site_of(origin) != host:
             raise ForbiddenError(
                 f"Origin {origin}: expected no order from another site's page",
                 "other_site",
             )
 
     def refused(self, plane: str, error: SightloopError, address: str) -> None:
-        """Count and report a call that stays outside."""
+        """Count a call that stays outside, and report it unless its address has many."""
         self._metrics.refused.labels(plane, error.reason).inc()
-        emit("access_refused", plane=plane, reason=error.reason, address=address)
+        if self._said.take(address):
+            emit("access_refused", plane=plane, reason=error.reason, address=address)
+
+
+def _too_often(who: str) -> SightloopError:
+    return RateLimitedError(
+        f"{who}: expected fewer calls to the admin plane; call slower or raise "
+        "serve.admin_calls_per_s"
+    )
+
+
+def _host_name(host: str | None) -> str:
+    """The name in a header `Host`; a header that cannot be read names nobody here."""
+    try:
+        return urlsplit(f"//{host or ''}").hostname or ""
+    except ValueError:
+        return _NOBODY
+
+
+def _site_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def is_local_name(name: str) -> bool:

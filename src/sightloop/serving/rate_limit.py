@@ -22,12 +22,12 @@ class RateLimit:
         """Allow `calls_per_s` from each address, and twice that at once."""
         self._rate = calls_per_s
         self._size = max(1.0, calls_per_s * _BURST_S)
-        self._clock = clock
+        self.clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, address: str) -> bool:
         """Take one call out of the address's bucket; False if it is empty."""
-        now_s = self._clock.monotonic_s()
+        now_s = self.clock.monotonic_s()
         left, since_s = self._buckets.pop(address, (self._size, now_s))
         left = min(self._size, left + (now_s - since_s) * self._rate)
         allowed = left >= 1.0

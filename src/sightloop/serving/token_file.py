@@ -20,6 +20,8 @@ from sightloop.errors import ConfigError
 from sightloop.serving.access import Role, Token
 
 _LOOK_AGAIN_S: Final = 1.0
+RESERVED: Final = frozenset({"local", "environment"})
+"""What the audit log calls callers that no token of the file names."""
 _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{32,64}$")]
 
 
@@ -60,6 +62,12 @@ def add_token(path: Path, token: Token) -> None:
     Raises:
         ConfigError: There is one of this name, or the file cannot be read.
     """
+    if token.name in RESERVED:
+        raise ConfigError(
+            f"token {token.name}: expected a name of its own, found one that the audit log gives "
+            "to callers that no token of the file names; choose another",
+            "token_name_taken",
+        )
     tokens = read_tokens(path)
     if token.name in {known.name for known in tokens}:
         raise ConfigError(
@@ -108,11 +116,13 @@ class TokenFile:
         self._stamp = self._look()
         self._looked_s = clock.monotonic_s()
         self._tokens = (*read_tokens(path), *beside)
+        self._asks = self._stamp is not None or bool(beside)
 
     def tokens(self) -> tuple[Token, ...] | None:
-        """All that are valid; None where there is no file and no other token.
+        """All that are valid; None where there never was a file nor another token.
 
-        A file that became unreadable, or holds none any more, is not no file: nobody is let in.
+        A file that became unreadable, holds none any more or has gone is not no file: what has once
+        asked goes on asking until the server starts again.
         """
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s >= _LOOK_AGAIN_S:
@@ -121,7 +131,8 @@ class TokenFile:
             if stamp != self._stamp:
                 self._stamp = stamp
                 self._tokens = (*self._read_or_none(), *self._beside)
-        return self._tokens if self._stamp is not None or self._beside else None
+        self._asks = self._asks or self._stamp is not None
+        return self._tokens if self._asks else None
 
     def _read_or_none(self) -> tuple[Token, ...]:
         try:

@@ -45,6 +45,7 @@ def test_role_covers_those_before_it_and_no_other(held: Role, needed: Role) -> N
         (f"Bearer {TOKENS[0].digest}", "token_unknown"),
         ("Bearer \u00e9\u00e8", "token_unknown"),
     ],
+    ids=lambda _: "",  # secrets are drawn anew in each process
 )
 def test_whoever_has_no_known_token_stays_outside(header: str | None, reason: str) -> None:
     with pytest.raises(UnauthenticatedError) as caught:

@@ -3,6 +3,7 @@ import pytest
 from sightloop.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from sightloop.serving.access import Role, new_secret, token_of
 from sightloop.serving.doorkeeper import DoorRules, is_local_name
+from sightloop.telemetry.events import set_sink
 from sightloop.telemetry.metrics import ServingMetrics
 from sightloop.testing.scripted_door import door_of
 
@@ -39,13 +40,43 @@ def test_door_that_asks_lets_nobody_in_while_there_is_no_token() -> None:
         door.enter_data(f"Bearer {SECRET}", HERE)
 
 
-def test_calls_beyond_the_rate_are_refused_before_a_token_is_looked_at() -> None:
+def test_calls_in_vain_beyond_the_rate_are_refused_and_lock_no_operator_out() -> None:
     door = door_of(rules=ASKS, tokens=(TOKEN,), calls_per_s=1)
     for _ in range(2):
         with pytest.raises(UnauthenticatedError):
             door.enter_admin(Role.READ, "Bearer guess", HERE)
     with pytest.raises(RateLimitedError):
+        door.enter_admin(Role.READ, "Bearer guess", HERE)
+    assert door.enter_admin(Role.READ, f"Bearer {SECRET}", HERE).name == "ops"
+
+
+def test_holder_of_a_token_calls_no_faster_than_the_rate() -> None:
+    door = door_of(rules=ASKS, tokens=(TOKEN,), calls_per_s=1)
+    for _ in range(2):
         door.enter_admin(Role.READ, f"Bearer {SECRET}", HERE)
+    with pytest.raises(RateLimitedError, match="token ops"):
+        door.enter_admin(Role.READ, f"Bearer {SECRET}", "10.0.0.9")
+
+
+def test_many_refusals_of_one_address_are_counted_and_not_all_reported() -> None:
+    metrics = ServingMetrics()
+    door = door_of(metrics, rules=ASKS, tokens=(TOKEN,), calls_per_s=1000)
+    said: list[object] = []
+    set_sink(said.append)
+    try:
+        for _ in range(100):
+            with pytest.raises(UnauthenticatedError):
+                door.enter_admin(Role.READ, None, HERE)
+    finally:
+        set_sink(None)
+    assert len(said) < 10
+    assert 'reason="token_missing"} 100.0' in metrics.as_text().decode()
+
+
+@pytest.mark.parametrize(("host", "origin"), [("[", None), ("127.0.0.1:1", "http://[")])
+def test_header_that_cannot_be_read_is_refused(host: str, origin: str | None) -> None:
+    with pytest.raises(ForbiddenError):
+        door_of().refuse_other_sites(host, origin)
 
 
 def test_refusals_are_counted_by_plane_and_reason() -> None:

@@ -104,3 +104,19 @@ def test_no_file_is_told_from_a_file_without_a_token(tmp_path: Path) -> None:
     revoke_token(path, "one")
     clock.sleep_s(1)
     assert file.tokens() == ()
+
+
+@pytest.mark.parametrize("name", ["local", "environment"])
+def test_name_that_the_audit_log_gives_to_others_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        add_token(tmp_path / "tokens.json", token(name))
+    assert caught.value.reason == "token_name_taken"
+
+
+def test_file_that_is_gone_does_not_open_the_door_again(tmp_path: Path) -> None:
+    path, clock = tmp_path / "tokens.json", ClockByHand()
+    add_token(path, token())
+    file = TokenFile(path, clock=clock)
+    path.unlink()
+    clock.sleep_s(2)
+    assert file.tokens() == ()
