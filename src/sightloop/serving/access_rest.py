@@ -14,14 +14,14 @@ from sightloop.serving.doorkeeper import Doorkeeper
 _BEARER: Final = HTTPBearer(
     auto_error=False, description="A token of `sightloop token create`, where one is asked for"
 )
-_SAYS_BEARER: Final = Depends(_BEARER)
+SAYS_BEARER: Final = Depends(_BEARER)
 """What OpenAPI says; the header itself is read here."""
 
 
 def asks(keeper: Doorkeeper, needed: Role) -> Any:
     """A dependency of a route of the admin plane; gives the caller."""
 
-    async def enter(request: Request, _: Any = _SAYS_BEARER) -> Caller:
+    async def enter(request: Request, _: Any = SAYS_BEARER) -> Caller:
         return enter_admin(keeper, needed, request)
 
     return Depends(enter)

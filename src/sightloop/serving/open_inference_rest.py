@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,10 +32,16 @@ from sightloop.protocol.http_form import HEADER, split_body
 from sightloop.protocol.load_order import read_load_order
 from sightloop.protocol.requests import read_json
 from sightloop.serving.access import Caller, Role
-from sightloop.serving.access_rest import asks, enter_data
+from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
-from sightloop.serving.request_rest import BodyLimits, headers_of, read_body, status_of
+from sightloop.serving.request_rest import (
+    BodyLimits,
+    documented,
+    headers_of,
+    read_body,
+    status_of,
+)
 from sightloop.serving.update import OrderOutcome
 
 _COMPRESS_FROM_BYTES: Final = 1024
@@ -42,6 +49,7 @@ _ASIDE_FROM_BYTES: Final = 64 << 10
 """From this size on, (de)compression runs on another thread; zlib lets the loop go on."""
 _RETRY_AFTER: Final = {"Retry-After": "1"}
 _CALL_LATER: Final = frozenset({429, 503, 504})
+_NOT_READY: Final[dict[int | str, Any]] = {503: {"description": "Not now"}}
 _NOT_OFFERED: Final = (
     "/v2/trace/setting",
     "/v2/models/{model}/trace/setting",
@@ -49,6 +57,8 @@ _NOT_OFFERED: Final = (
     "/v2/systemsharedmemory/{rest:path}",
     "/v2/cudasharedmemory/{rest:path}",
 )
+_ORDERS: Final = (400, 401, 403, 404, 408, 413, 429, 501, 503)
+_INFERS: Final = (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)
 Model = Annotated[str, Path(description="Model line")]
 Version = Annotated[str, Path(description="Semver, or 6 and more digits of the digest")]
 
@@ -62,6 +72,18 @@ def protocol_status(error: SightloopError) -> int:
     status = status_of(error)
     wrong_input = status == 500 and isinstance(error, InputError)
     return 400 if wrong_input or status == 409 else status
+
+
+class ProtocolErrorBody(BaseModel):
+    """Body of every error below /v2."""
+
+    error: str
+    reason: str
+
+
+def _errors(*statuses: int) -> dict[int | str, Any]:
+    """What OpenAPI says of a router's errors."""
+    return documented(*statuses, body=ProtocolErrorBody)
 
 
 class _BelowV2(BaseRoute):
@@ -122,7 +144,7 @@ def _health(plane: OpenInference) -> APIRouter:
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @router.get("/v2/health/ready", summary="Every line answers")
+    @router.get("/v2/health/ready", summary="Every line answers", responses=_NOT_READY)
     async def ready() -> Response:
         return JSONResponse({"ready": plane.ready}, status_code=200 if plane.ready else 503)
 
@@ -134,7 +156,7 @@ def _health(plane: OpenInference) -> APIRouter:
 
 
 def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
-    router = APIRouter(tags=["repository"])
+    router = APIRouter(tags=["repository"], responses=_errors(*_ORDERS))
     reads, operates = asks(keeper, Role.READ), asks(keeper, Role.OPERATE)
 
     async def body_of(request: Request) -> dict[str, Any]:
@@ -170,7 +192,8 @@ def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) ->
 
 
 def _models(plane: OpenInference, keeper: Doorkeeper) -> APIRouter:
-    router = APIRouter(tags=["models"], dependencies=_data_asks(keeper))
+    errors = _errors(401, 403, 404)
+    router = APIRouter(tags=["models"], dependencies=_data_asks(keeper), responses=errors)
 
     @router.get("/v2/models/stats", summary="Statistics of every line")
     async def all_statistics() -> dict[str, Any]:
@@ -184,11 +207,15 @@ def _models(plane: OpenInference, keeper: Doorkeeper) -> APIRouter:
     async def version_metadata(model: Model, version: Version) -> dict[str, Any]:
         return await plane.model_metadata(model, version)
 
-    @router.get("/v2/models/{model}/ready", summary="A line answers")
+    @router.get("/v2/models/{model}/ready", summary="A line answers", responses=_NOT_READY)
     async def ready(model: Model) -> Response:
         return _ready(plane, model, "")
 
-    @router.get("/v2/models/{model}/versions/{version}/ready", summary="A release answers")
+    @router.get(
+        "/v2/models/{model}/versions/{version}/ready",
+        summary="A release answers",
+        responses=_NOT_READY,
+    )
     async def version_ready(model: Model, version: Version) -> Response:
         return _ready(plane, model, version)
 
@@ -214,17 +241,17 @@ def _models(plane: OpenInference, keeper: Doorkeeper) -> APIRouter:
 def _data_asks(keeper: Doorkeeper) -> list[Any]:
     """What the data plane's routes depend on; nothing where nobody is asked."""
 
-    async def enter(request: Request) -> None:
+    async def enter(request: Request, _: Any = SAYS_BEARER) -> None:
         enter_data(keeper, request)
 
     return [Depends(enter)] if keeper.rules.data_asks else []
 
 
 def _inference(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
-    router = APIRouter(tags=["inference"])
+    errors = _errors(*_INFERS)
+    router = APIRouter(tags=["inference"], dependencies=_data_asks(keeper), responses=errors)
 
     async def answer(request: Request, model: str, version: str) -> Response:
-        enter_data(keeper, request)
         body = await _read(request, limits)
         head, raw = split_body(body, request.headers.get(HEADER))
         found = await plane.infer(model, version, head, raw)

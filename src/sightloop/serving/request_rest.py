@@ -114,10 +114,9 @@ async def answer_error(_request: Request, error: Exception) -> Response:
     return error_answer(status, error.reason, error.message, headers)
 
 
-def documented(*statuses: int, text: Mapping[int, str] | None = None) -> dict[int | str, Any]:
+def documented(*statuses: int, body: type[BaseModel] = ErrorBody) -> dict[int | str, Any]:
     """What OpenAPI says of a route's errors."""
-    words = _WORDS | dict(text or {})
-    return {status: {"model": ErrorBody, "description": words[status]} for status in statuses}
+    return {status: {"model": body, "description": _WORDS[status]} for status in statuses}
 
 
 _WORDS: Final = {
@@ -131,6 +130,7 @@ _WORDS: Final = {
     422: "A parameter or key that is not expected",
     429: "The queue is full, or too many calls",
     500: "A fault of the server",
+    501: "Not offered",
     502: "This image has ended two workers",
     503: "Nobody can answer at the moment",
     504: "No answer in the time allowed",

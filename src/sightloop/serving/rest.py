@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from sightloop.errors import SightloopError
 from sightloop.serving.access import Role
-from sightloop.serving.access_rest import asks, enter_data
+from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.admin_rest import build_admin
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
@@ -65,7 +65,8 @@ def build_rest(
 
 
 def _data(data: DataPlane, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
-    router = APIRouter(tags=["data"])
+    says = [SAYS_BEARER] if keeper.rules.data_asks else []
+    router = APIRouter(tags=["data"], dependencies=says)
 
     @router.post(
         "/v1/detect",
