@@ -20,6 +20,7 @@ import pytest
 
 from sightloop._support.clock import SystemClock
 from sightloop.client.http_client import Client
+from sightloop.errors import ServerRefusedError
 from sightloop.testing.camera import CameraProcess
 from sightloop.testing.server_process import ServerProcess
 from sightloop.testing.tiny_traffic import tiny_traffic
@@ -104,6 +105,12 @@ def wait_for(url: str, query: str) -> None:
         CLOCK.sleep_s(0.2)
 
 
+def stay_outside(url: str) -> None:
+    """A token in an address is refused whatever it is."""
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(f"{url}/v1/lines?token=x", timeout=10)
+
+
 def test_every_panel_shows_what_a_real_server_does(tmp_path: Path) -> None:
     traffic = tiny_traffic(tmp_path)
     one, two = traffic.digests
@@ -118,11 +125,16 @@ def test_every_panel_shows_what_a_real_server_does(tmp_path: Path) -> None:
         wait_for(url, 'sightloop_answers_total{semver="1.0.0"} > 5')
         client.update("plate", digest=two)
         client.update("plate", digest=two)  # refused: it serves already
+        stay_outside(server.url)
+        with pytest.raises(ServerRefusedError):
+            client.detect(b"no image")
         (worker,) = client.status("plate")["champion"]["workers"]
         os.kill(worker["pid"], signal.SIGKILL)
         wait_for(url, "sightloop_worker_restarts_total > 0")
         # Rates and increases need a second sample of each series after its first.
         wait_for(url, "increase(sightloop_worker_restarts_total[1m]) >= 0")
+        wait_for(url, "rate(sightloop_refused_total[1m]) >= 0")
+        wait_for(url, "rate(sightloop_request_errors_total[1m]) >= 0")
         wait_for(url, 'rate(sightloop_answers_total{semver="1.1.0"}[1m]) > 0')
         wait_for(url, 'increase(sightloop_gate_verdicts_total{outcome!="PASS"}[1m]) >= 0')
         empty = {title for title, query in queries() if not ask(url, query)}

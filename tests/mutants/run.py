@@ -40,6 +40,43 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        name="any token may operate",
+        file="serving/access.py",
+        text="    if not token.role.covers(needed):\n",
+        replacement="    if False:\n",
+        test="tests/unit/serving/test_access.py::test_role_covers_those_before_it_and_no_other",
+    ),
+    Mutant(
+        name="door opens again when the last token is revoked",
+        file="serving/doorkeeper.py",
+        text="self._tokens() is not None\n",
+        replacement="bool(self._tokens())\n",
+        test="tests/unit/serving/test_doorkeeper.py::"
+        "test_door_does_not_open_again_when_the_last_token_is_revoked",
+    ),
+    Mutant(
+        name="address that others reach without a token",
+        file="app/listener.py",
+        text="    if reachable and not has_tokens:\n",
+        replacement="    if False:\n",
+        test="tests/unit/app/test_listener.py::"
+        "test_address_that_others_reach_demands_a_token_always",
+    ),
+    Mutant(
+        name="changed entry of the audit log",
+        file="serving/audit.py",
+        text="if chained.previous != previous or chained.hash != expected:\n",
+        replacement="if chained.previous != previous:\n",
+        test="tests/unit/serving/test_audit.py::test_entry_that_was_changed_is_the_first_fault",
+    ),
+    Mutant(
+        name="bundle from anywhere",
+        file="serving/adminplane.py",
+        text="            source = self._allowed(Path(bundle))\n",
+        replacement="            source = Path(bundle)\n",
+        test="tests/attacks/test_bad_requests.py::test_order_for_a_bundle_elsewhere_is_refused",
+    ),
+    Mutant(
         name="label read apart from the session",
         file="serving/dispatch.py",
         text="            reply = answer.result()\n",

@@ -186,7 +186,7 @@ async def _serve(
         await _answer_requests(
             _uvicorn_config(_application(planes, plane, spec.config), spec.config, tls, metrics),
             listener,
-            on_ready=lambda: on_ready(_serving(listener, tls, address, lines, notes)),
+            on_ready=lambda: _report(_serving(listener, tls, address, lines, notes), on_ready),
             on_end=grpc_server.begin_stop if grpc_server is not None else lambda: None,
         )
     finally:
@@ -356,6 +356,17 @@ async def _start_line(orders: LineOrders, source: Path | None) -> str | None:
             outcome.as_dict(),
         )
     return None
+
+
+def _report(serving: Serving, on_ready: Callable[[Serving], None]) -> None:
+    emit(
+        "server_started",
+        url=serving.url,
+        grpc=serving.grpc_address,
+        pid=serving.pid,
+        champions=serving.champions,
+    )
+    on_ready(serving)
 
 
 def _serving(

@@ -14,7 +14,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from sightloop._support.clock import SystemClock
+from sightloop._support.clock import SystemClock, utc_text
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import SightloopError
 from sightloop.gates.chain import Admission, GatePolicy, admit, readmit
@@ -30,6 +30,7 @@ from sightloop.serving.inbox import Inbox, Received
 from sightloop.serving.order import Order, OrderResult, order_from_bytes
 from sightloop.serving.trial_limits import allowance_bytes, on_trial
 from sightloop.serving.wire import Kind, pack
+from sightloop.telemetry.events import json_sink, set_sink
 from sightloop.vision.decode import DecodeLimits
 
 LOW_NICE = 19
@@ -37,6 +38,7 @@ LOW_NICE = 19
 
 def run_worker(connection: socket.socket) -> None:
     """Serve the front on `connection` until it closes or says STOP."""
+    set_sink(json_sink(lambda: utc_text(SystemClock().wall_s())))
     _Worker(connection).run()
 
 
