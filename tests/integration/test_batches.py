@@ -22,6 +22,12 @@ THREADS = 12
 SETTINGS = {"SIGHTLOOP_SERVE_BATCH_MAX": "4", "SIGHTLOOP_SERVE_BATCH_WAIT_MS": "20"}
 
 
+def value_of(exposition: str, name: str) -> float:
+    """The one sample of a metric."""
+    (line,) = (line for line in exposition.splitlines() if line.startswith(f"{name}{{"))
+    return float(line.rpartition(" ")[2])
+
+
 def test_frames_that_are_run_together_get_the_answers_that_they_get_alone(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path / "workspace")
     folder = tmp_path / "bundle"
@@ -42,6 +48,8 @@ def test_frames_that_are_run_together_get_the_answers_that_they_get_alone(tmp_pa
 
         with ThreadPoolExecutor(THREADS) as pool:
             answers = list(pool.map(ask, images))
+        with Client(server.url) as client:
+            counted = client.metrics()
         assert server.stop() == 0
     bundle = read_bundle(folder)
     release = load_release(bundle.folder, bundle.manifest, bundle.digest)
@@ -52,6 +60,9 @@ def test_frames_that_are_run_together_get_the_answers_that_they_get_alone(tmp_pa
         expected = detections_as_json(release.answer(image).detections, release.classes)
         assert answer["detections"] == json.loads(json.dumps(expected))
         assert answer["release"]["digest"] == bundle.digest
+    assert value_of(counted, "nv_inference_count") == FRAMES - 3
+    assert value_of(counted, "nv_inference_exec_count") < (FRAMES - 3) / 2
+    assert value_of(counted, "sightloop_batch_frames_sum") > 2 * (FRAMES - 3)
     # A run's time is shared out in equal parts, to the microsecond: the mark of a batch.
     times = [one["timings_ms"]["inference"] for one in answers if "timings_ms" in one]
     assert len(set(times)) < len(times) / 2

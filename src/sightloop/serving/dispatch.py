@@ -106,6 +106,7 @@ class Dispatcher:
         self._clock = clock
         self._keep_frame = keep_frame
         self._queue_wait = metrics.queue_wait.labels(name)
+        self._batch_frames = metrics.batch_frames.labels(name)
         self._timeout_s = config.request_timeout_s
         self._limits = QueueLimits(config.pending_max, config.pending_bytes_max)
         self._queue = _Queue()
@@ -279,6 +280,7 @@ class Dispatcher:
         total_s = now_s - waiting.entered_s
         if reply.status == _OK:
             self.traffic.count(release.digest)
+            self._batch_frames.observe(reply.times.frames)
             wall_s = self._clock.wall_s()
             self.tally.answered(
                 release, reply.times, queue_s=queue_s, total_s=total_s, wall_s=wall_s

@@ -20,7 +20,7 @@ def statistics_of(line: str, counts: ReleaseCounts) -> dict[str, Any]:
         "version": counts.release.semver,
         "last_inference": int(counts.last_answer_wall_s * 1000),
         "inference_count": answers,
-        "execution_count": answers,
+        "execution_count": round(counts.runs),
         "inference_stats": {
             "success": _duration(answers, counts.total_s),
             "fail": _duration(counts.failures, counts.failed_s),

@@ -168,7 +168,7 @@ def _release(name: str, counts: ReleaseCounts) -> Iterator[Sample]:
         "request_success": counts.answers,
         "request_failure": counts.failures,
         "count": counts.answers,
-        "exec_count": counts.answers,
+        "exec_count": round(counts.runs),
         "request_duration_us": counts.total_s * 1e6,
         "queue_duration_us": counts.queue_s * 1e6,
         "compute_input_duration_us": (counts.decode_s + counts.preprocess_s) * 1e6,

@@ -22,6 +22,7 @@ class ReleaseCounts:
     Attributes:
         release: Which.
         answers: How many it gave.
+        runs: Runs of its network for them; each answer counts its part of one.
         failures: Requests that it was to answer and that got none, or an error.
         failed_s: Time of these.
         last_answer_wall_s: When it answered last, seconds since the epoch.
@@ -31,6 +32,7 @@ class ReleaseCounts:
 
     release: ReleaseId
     answers: int = 0
+    runs: float = 0.0
     failures: int = 0
     failed_s: float = 0.0
     last_answer_wall_s: float = 0.0
@@ -79,6 +81,7 @@ class Tally:
         """Count one answer, given at `wall_s`."""
         counts = self.of(release)
         counts.answers += 1
+        counts.runs += 1 / max(1, times.frames)
         counts.last_answer_wall_s = wall_s
         counts.total_s += total_s
         counts.queue_s += queue_s

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 HEAD = struct.Struct("!BHQI")
-TIMES = struct.Struct("!4I")
+TIMES = struct.Struct("!4IH")
 LENGTH_MAX = 1 << 30
 ALONE = 1
 """`status` of a request that must not be answered together with others."""
@@ -41,12 +41,17 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """What the parts of one answer took in its worker, in whole microseconds of wall time."""
+    """What the parts of one answer took in its worker, in whole microseconds of wall time.
+
+    Attributes:
+        frames: Requests that the same run of the network answered, this one included.
+    """
 
     decode_us: int = 0
     preprocess_us: int = 0
     inference_us: int = 0
     postprocess_us: int = 0
+    frames: int = 1
 
     @property
     def total_us(self) -> int:
@@ -64,7 +69,7 @@ class StageTimes:
     def to_bytes(self) -> bytes:
         """`TIMES.size` bytes; what does not fit counts as the largest that does."""
         parts = (self.decode_us, self.preprocess_us, self.inference_us, self.postprocess_us)
-        return TIMES.pack(*(min(part, _U32_MAX) for part in parts))
+        return TIMES.pack(*(min(part, _U32_MAX) for part in parts), self.frames)
 
 
 NO_TIMES = StageTimes()

@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from sightloop._support.clock import SystemClock, utc_text
@@ -141,7 +142,8 @@ class _Worker:
         else:
             answers = detect_batch(self._loaded, [one.body for one in batch], self._limits)
         for received, answered in zip(batch, answers, strict=True):
-            payload = answered.times.to_bytes() + answered.body
+            times = replace(answered.times, frames=len(batch))
+            payload = times.to_bytes() + answered.body
             self._send(Kind.ANSWER, payload, id=received.id, status=answered.status)
 
     def _send(self, kind: Kind, body: bytes, *, id: int = 0, status: int = 0) -> None:

@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 _MS = (1, 2, 3, 5, 7.5, 10, 12.5, 15, 20, 25, 30, 100 / 3, 40, 50, 75, 100, 200, 500, 1000, 5000)
 _SECONDS = tuple(round(edge / 1000, 4) for edge in _MS)
 """One edge lies on the time of a frame at 30 frames/s."""
+_FRAMES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _UPDATE_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -48,6 +49,12 @@ class ServingMetrics:
             "From a request's entry to its way to a worker.",
             ["line"],
             _SECONDS,
+        )
+        self.batch_frames = self._histogram(
+            "sightloop_batch_frames",
+            "Requests that one run of the network answered, for each answer.",
+            ["line"],
+            _FRAMES,
         )
         self.pending = self._gauge(
             "sightloop_requests_pending", "Requests that wait for a worker's answer.", ["line"]
