@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -149,9 +149,10 @@ class _Player:
 
     def kill(self, role: str) -> None:
         began_s = _CLOCK.monotonic_s()
-        for pid in _pids(self._status()[role]):
+        killed = set(_pids(self._status()[role]))
+        for pid in killed:
             _kill(pid)
-        self.whole()
+        self.whole(without=killed)
         self._degraded.append((began_s, _CLOCK.monotonic_s()))
 
     def split(self, records: list[FrameRecord]) -> tuple[list[FrameRecord], list[FrameRecord]]:
@@ -172,10 +173,11 @@ class _Player:
         wait_s = self._random.uniform(0.0, 0.3)
         _CLOCK.sleep_s(wait_s)
         killed_s = _CLOCK.monotonic_s()
-        for pid in _pids(self._status()["candidate"]):
+        killed = set(_pids(self._status()["candidate"]))
+        for pid in killed:
             _kill(pid)
         thread.join()
-        self.whole()
+        self.whole(without=killed)
         if len(self.switches) > before:  # it was the champion already when it was killed
             self._degraded.append((killed_s, _CLOCK.monotonic_s()))
 
@@ -183,14 +185,16 @@ class _Player:
         with Client(self._url) as client, contextlib.suppress(ClientError):
             self._update(client, digest)
 
-    def whole(self) -> None:
-        """Wait until champion and previous live."""
+    def whole(self, *, without: Collection[int] = ()) -> None:
+        """Wait until champion and previous live, and none of `without` is among them any more."""
         deadline_s = _CLOCK.monotonic_s() + _RECOVERED_S
         while _CLOCK.monotonic_s() < deadline_s:
             status = self._status()
-            if all(status[role] and _all_live(status[role]) for role in ("champion", "previous")):
+            held = [status[role] for role in ("champion", "previous")]
+            pids = {pid for one in held for pid in _pids(one)}
+            if all(one and _all_live(one) for one in held) and not pids & set(without):
                 return
-            _CLOCK.sleep_s(0.05)
+            _CLOCK.sleep_s(0.02)
 
     def _status(self) -> dict[str, Any]:
         return self._client.status(self._traffic.line)
