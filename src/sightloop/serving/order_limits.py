@@ -8,15 +8,26 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from sightloop.config.serving import ServingConfig
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.order import Order, OrderResult
 from sightloop.serving.workers import Worker
 
+OnState = Callable[[ReleaseState | None, ReleaseState], None]
 
-async def carry_out_in_time(worker: Worker, order: Order, config: ServingConfig) -> OrderResult:
+
+async def carry_out_in_time(
+    worker: Worker, order: Order, config: ServingConfig, *, on_state: OnState | None = None
+) -> OrderResult:
     """Give a standby its order and wait for how it ends.
+
+    Args:
+        worker: A standby.
+        order: What it shall become.
+        config: Has the limits.
+        on_state: Told the old and the new state.
 
     Raises:
         TimeoutError: It was not READY after `candidate_timeout_s`, or not built after
@@ -29,6 +40,8 @@ async def carry_out_in_time(worker: Worker, order: Order, config: ServingConfig)
 
         def entered(old: ReleaseState | None, new: ReleaseState) -> None:
             nonlocal left_s
+            if on_state is not None:
+                on_state(old, new)
             if new is ReleaseState.BUILDING:
                 left_s = (limit.when() or 0.0) - loop.time()
                 limit.reschedule(loop.time() + config.build_timeout_s)

@@ -23,7 +23,7 @@ from sightloop.serving.history import Action, ReleaseId
 from sightloop.serving.lifecycle import ReleaseState
 from sightloop.serving.line import ServedLine
 from sightloop.serving.order import OrderResult
-from sightloop.serving.order_limits import carry_out_in_time, limit_of
+from sightloop.serving.order_limits import OnState, carry_out_in_time, limit_of
 from sightloop.serving.slot import WorkerGroup, promoted, swapped
 from sightloop.serving.workers import Worker
 from sightloop.telemetry.events import emit
@@ -184,7 +184,7 @@ class LineOrders:
         order = self._line.order_for(source, gated=True)
         config = self._parts.config
         try:
-            return await carry_out_in_time(worker, order, config)
+            return await carry_out_in_time(worker, order, config, on_state=self._state_watch())
         except TimeoutError:
             state = worker.state
             worker.kill()
@@ -201,6 +201,20 @@ class LineOrders:
             message=f"candidate {source.name}: {message}" + (f" (state {state})" if state else ""),
         )
         return OrderResult(release=None, verdicts=(verdict,), admitted=False)
+
+    def _state_watch(self) -> OnState:
+        """Measures how long a candidate stays in each state."""
+        clock, seconds = self._parts.clock, self._parts.metrics.update_state_seconds
+        since_s = clock.monotonic_s()
+
+        def entered(old: ReleaseState | None, new: ReleaseState) -> None:
+            nonlocal since_s
+            now_s = clock.monotonic_s()
+            if old is not None:
+                seconds.labels(self._parts.name, old.value).observe(now_s - since_s)
+            since_s = now_s
+
+        return entered
 
     async def _admit(
         self, worker: Worker, result: OrderResult, number: int, action: Action

@@ -87,6 +87,12 @@ class ServingMetrics:
             ["line", "action"],
             _UPDATE_SECONDS,
         )
+        self.update_state_seconds = self._histogram(
+            "sightloop_update_state_seconds",
+            "How long a candidate stayed in a state.",
+            ["line", "state"],
+            _UPDATE_SECONDS,
+        )
         self.verdicts = self._counter(
             "sightloop_gate_verdicts",
             "Verdicts of the gates.",

@@ -359,6 +359,7 @@ def test_verdicts_and_roles_are_metrics(tmp_path: Path) -> None:
             f'{info}{{digest="{one}",{line},role="previous",semver="1.0.0"}} 1.0',
             f'sightloop_updates_total{{action="update",{line},outcome="refused"}} 1.0',
             f'gate="behaviour",{line},outcome="FAIL",reason="too_slow"}} 1.0',
+            f'sightloop_update_state_seconds_count{{{line},state="WARMING"}} 3.0',
         ):
             assert sample in text
 
