@@ -291,8 +291,8 @@ MUTANTS = (
     Mutant(
         name="kept answers of the champion trusted blindly",
         file="gates/replay.py",
-        text="            if not _same(self.known.get(visit.key, theirs), theirs):\n",
-        replacement="            if theirs is None:\n",
+        text="            if not _same(self.known.get(visit.key, found), found):\n",
+        replacement="            if found is None:\n",
         test="tests/unit/gates/test_replay.py::"
         "test_kept_answer_that_differs_by_one_bit_throws_all_of_them_away",
     ),

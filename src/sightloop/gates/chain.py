@@ -121,6 +121,7 @@ def admit(
     answers: Path | None = None,
     on_state: OnState = ignore_state,
     stopwatch: Stopwatch = SYSTEM_STOPWATCH,
+    threads: int = 1,
 ) -> Admission:
     """Take a candidate through integrity, load, behaviour and latency; stop at the first no.
 
@@ -137,6 +138,7 @@ def admit(
         on_state: Told VERIFYING, BUILDING (where an engine is missing), LOADING, WARMING and GATING
             as each begins.
         stopwatch: Times of the latency gate.
+        threads: That run the networks for the gates, 1 or 2: see `replay`.
 
     Returns:
         The verdicts and, if none refused, the loaded release. The champion's copy that the gates
@@ -166,7 +168,7 @@ def admit(
     on_state("GATING")
     admitted = False
     try:
-        trial = _Trial(bundle, loaded, accepted, policy, stopwatch, compute, answers)
+        trial = _Trial(bundle, loaded, accepted, policy, stopwatch, compute, answers, threads)
         judged, found = _judge(trial, champion)
         admitted = all(map(policy.admits, (loading, *judged)))
     finally:
@@ -274,6 +276,7 @@ class _Trial:
     stopwatch: Stopwatch
     compute: Compute
     answers: Path | None
+    threads: int
 
     @property
     def rules(self) -> ChampionRules:
@@ -299,7 +302,14 @@ def _judge(trial: _Trial, champion: Bundle | None) -> tuple[tuple[Verdict, ...],
     )
     try:
         opponent = _opponent(champion, trial) if champion else None
-        runs = replay(trial.loaded, calibration, opponent, race=race, stopwatch=trial.stopwatch)
+        runs = replay(
+            trial.loaded,
+            calibration,
+            opponent,
+            race=race,
+            stopwatch=trial.stopwatch,
+            threads=trial.threads,
+        )
     except ChampionUnusableError as error:
         return (_champion_unusable(BEHAVIOUR, error),), ()
     except (BackendError, ImageError) as error:

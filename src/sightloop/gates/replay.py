@@ -1,16 +1,22 @@
-"""Run candidate and champion on calibration frames: every frame decoded once, every run timed.
+"""Run candidate and champion on calibration frames: every frame answered once, every run timed.
 
 The gates `behaviour` and `latency` share these runs. The champion runs in turns with the candidate
 (times of other moments are not comparable), on no more frames than the comparison needs: what it
 answers on its own frames is mostly known from its own trial. What is known is held against every
 run that is made anyway, and one bit of difference throws all of it away. Nothing is judged here.
+
+Two threads may share the work: one runs the pairs, the other runs the candidate alone, and each
+takes the frames from its own end. Which frames decide what does not depend on who was faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -137,6 +143,7 @@ def replay(
     *,
     race: Race,
     stopwatch: Stopwatch,
+    threads: int = 1,
 ) -> Replay:
     """Run everything that is to be judged.
 
@@ -146,23 +153,23 @@ def replay(
         opponent: The champion; None for a first release.
         race: Empty; is told the times and says when there are enough.
         stopwatch: Where the times come from.
+        threads: 1, or 2 where two runs of the candidate at a time disturb neither each other nor
+            the stopwatch: on the CPU, one thread a run.
 
     Raises:
         BackendError: The candidate failed, or gave what is no number (output_not_finite).
         ChampionUnusableError: The champion cannot be loaded or run.
         ImageError: A calibration frame does not decode.
     """
-    visits = _plan(calibration, opponent)
-    runs = _Runs(candidate, opponent, race, stopwatch)
-    try:
-        for number, visit in enumerate(visits):
-            runs.visit(visit, rest=visits[number:])
-        for visit in cycle(visits):  # fewer frames than the comparison needs
-            if not runs.race_goes_on:
-                break
-            runs.visit_again(visit)
-    finally:
-        runs.close_champion()
+    runs = _Runs(candidate, opponent, race, stopwatch, _plan(calibration, opponent))
+    if threads == 1:
+        runs.pairs()
+        runs.alone()
+    else:
+        with ThreadPoolExecutor(1, "gates") as second:
+            pairs = second.submit(runs.pairs)
+            runs.alone()
+        pairs.result()
     return runs.result()
 
 
@@ -193,7 +200,7 @@ class _Visit:
 
 
 def _plan(calibration: CalibrationSet, opponent: Opponent | None) -> list[_Visit]:
-    """Every frame of both sets once: the champion's first, and those with most labels first."""
+    """Every frame of both sets once; those with most labels are at the two ends."""
     ours = {frame.key: frame for frame in calibration}
     theirs = {frame.key: frame for frame in (opponent.calibration if opponent else ())}
     visits = [
@@ -205,17 +212,23 @@ def _plan(calibration: CalibrationSet, opponent: Opponent | None) -> list[_Visit
         )
         for key, frame in (theirs | ours).items()
     ]
-    return sorted(visits, key=lambda visit: (visit.theirs is None, -visit.labels))
+    visits.sort(key=lambda visit: -visit.labels)
+    return visits[0::2] + visits[1::2][::-1]
 
 
 @dataclass(slots=True)
 class _Runs:
-    """The runs of one trial, as they are made."""
+    """The runs of one trial, as they are made. `pairs` and `alone` may run at the same time.
+
+    Each frame is claimed by one of them. Only `pairs` touches the champion and the race, only
+    `alone` the swapped colours.
+    """
 
     candidate: Judged
     opponent: Opponent | None
     race: Race
     stopwatch: Stopwatch
+    visits: Sequence[_Visit]
     answers: dict[str, Detections] = field(default_factory=dict)
     computed: dict[str, Detections] = field(default_factory=dict)
     known: Answers = field(default_factory=dict)
@@ -223,6 +236,9 @@ class _Runs:
     candidate_ns: list[tuple[int, int]] = field(default_factory=list)
     champion_runs: int = 0
     champion: Judged | None = None
+    claimed: set[str] = field(default_factory=set)
+    claiming: Lock = field(default_factory=Lock)
+    failed: bool = False
 
     def __post_init__(self) -> None:
         manifest = self.candidate.manifest
@@ -231,24 +247,57 @@ class _Runs:
         if self.opponent is not None:
             self.known = self.opponent.known
 
+    def pairs(self) -> None:
+        """Run the pairs, and the champion where its answer is unknown; then help with the rest."""
+        with self._stopping_both():
+            try:
+                for visit in self._unclaimed(reversed(self.visits)):
+                    if self._race_goes_on or any(map(self._unknown, self.visits)):
+                        self._run_both(visit)
+                    else:
+                        self._close_champion()
+                        self._run_alone(visit)
+                for visit in self.visits:
+                    if self._unknown(visit) and not self.failed:
+                        self._hold_champion(visit, self._run_champion(visit.decode())[0])
+                for visit in cycle(self.visits):  # fewer frames than the comparison needs
+                    if not self._race_goes_on:
+                        break
+                    self._run_both(visit)
+            finally:
+                self._close_champion()
+
+    def alone(self) -> None:
+        """Run the candidate with swapped colours as long as that is open, then without."""
+        with self._stopping_both():
+            for visit in self.visits:
+                if self.colours is None or self.colours.settled or self.failed:
+                    break
+                if visit.ours is not None:
+                    self._swap(visit, visit.ours)
+            for visit in self._unclaimed(self.visits):
+                self._run_alone(visit)
+
+    @contextmanager
+    def _stopping_both(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.failed = True
+            raise
+
     @property
-    def race_goes_on(self) -> bool:
-        return self.opponent is not None and self.race.goes_on
+    def _race_goes_on(self) -> bool:
+        return self.opponent is not None and self.race.goes_on and not self.failed
 
-    def visit(self, visit: _Visit, *, rest: Sequence[_Visit]) -> None:
-        """Run on one frame who has to; `rest` are this frame and those still to come."""
-        frame = visit.decode()
-        if self.race_goes_on or any(self._unknown(later) for later in rest):
-            self._run_both(visit, frame)
-        else:
-            self.close_champion()
-            self.answers[visit.key] = self._run_candidate(frame)[0]
-        if self.colours is not None and visit.ours is not None and not self.colours.settled:
-            self._swap(visit, visit.ours, frame)
+    def _unclaimed(self, visits: Iterable[_Visit]) -> Iterator[_Visit]:
+        return (visit for visit in visits if self._claim(visit))
 
-    def visit_again(self, visit: _Visit) -> None:
-        """One more pair of times on a frame that both have answered."""
-        self._run_both(visit, visit.decode())
+    def _claim(self, visit: _Visit) -> bool:
+        with self.claiming:
+            free = not self.failed and visit.key not in self.claimed
+            self.claimed.add(visit.key)
+        return free
 
     def _unknown(self, visit: _Visit) -> bool:
         """Whether it is still open what the champion answers on a frame of its own."""
@@ -256,9 +305,12 @@ class _Runs:
             visit.key in self.known or visit.key in self.computed
         )
 
-    def _run_both(self, visit: _Visit, frame: NDArray[np.uint8]) -> None:
-        if self.champion is None:
-            self._open_champion(frame)
+    def _run_alone(self, visit: _Visit) -> None:
+        self.answers[visit.key] = self._run_candidate(visit.decode())[0]
+
+    def _run_both(self, visit: _Visit) -> None:
+        frame = visit.decode()
+        self._open_champion(frame)
         if self.race.candidate_begins:
             found, ours = self._run_candidate(frame)
             theirs, its = self._run_champion(frame)
@@ -267,13 +319,18 @@ class _Runs:
             found, ours = self._run_candidate(frame)
         self.answers[visit.key] = found
         self.race.add(candidate_ns=ours, champion_ns=its)
+        self._hold_champion(visit, theirs)
+
+    def _hold_champion(self, visit: _Visit, found: Detections) -> None:
         if visit.theirs is not None:
-            self.computed[visit.key] = theirs
-            if not _same(self.known.get(visit.key, theirs), theirs):
+            self.computed[visit.key] = found
+            if not _same(self.known.get(visit.key, found), found):
                 self.known = {}
 
     def _open_champion(self, frame: NDArray[np.uint8]) -> None:
         """Load it; one run, not counted, comes first: caches and arenas are then as in service."""
+        if self.champion is not None:
+            return
         assert self.opponent is not None, "asked by the caller"
         try:
             self.champion = self.opponent.open()
@@ -287,7 +344,8 @@ class _Runs:
         return found, times
 
     def _run_champion(self, frame: NDArray[np.uint8]) -> tuple[Detections, tuple[int, int]]:
-        assert self.champion is not None, "opened by the caller"
+        self._open_champion(frame)
+        assert self.champion is not None, "opened above"
         self.champion_runs += 1
         try:
             return self._timed(self.champion, frame)
@@ -303,14 +361,18 @@ class _Runs:
         cpu_ns = self.stopwatch.cpu_ns() - cpu_ns
         return found, (cpu_ns, self.stopwatch.wall_ns() - wall_ns)
 
-    def _swap(self, visit: _Visit, expected: FrameExpectation, frame: NDArray[np.uint8]) -> None:
+    def _swap(self, visit: _Visit, expected: FrameExpectation) -> None:
         assert self.colours is not None, "asked by the caller"
+        frame = visit.decode()
+        # The other thread may be at it: an answer of one's own is the same, without a wait.
+        if self._claim(visit) or visit.key not in self.answers:
+            self.answers[visit.key] = self._run_candidate(frame)[0]
         swapped, _ = self._run_candidate(swap_colours(frame))
         iou = self.candidate.manifest.calibration.tolerances.match_iou
         triple = (expected, self.answers[visit.key], swapped)
         self.colours = self.colours + compare_colours([triple], iou=iou)
 
-    def close_champion(self) -> None:
+    def _close_champion(self) -> None:
         if self.champion is not None:
             champion, self.champion = self.champion, None
             champion.close()

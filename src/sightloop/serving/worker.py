@@ -1,8 +1,9 @@
 """A worker process: one release, from its order to its exit.
 
-Two threads at most. The *serving thread* (the process's first) reads frames off the socket and
-answers, at normal priority. The *loader thread* carries out the order at nice 19 and ends; what it
-leaves is a `LoadedRelease`, from which every answer takes network, thresholds and label together.
+Two threads, three during a trial. The *serving thread* (the process's first) reads frames off the
+socket and answers, at normal priority. The *loader thread* carries out the order at nice 19 and
+ends, with a second one of its priority beside it where a second core may be free; what it leaves
+is a `LoadedRelease`, from which every answer takes network, thresholds and label together.
 The process ends when the front closes the socket.
 """
 
@@ -24,6 +25,7 @@ from sightloop.gates.kept_answers import keep_answers
 from sightloop.gates.latency import STOPWATCHES
 from sightloop.release.signing import load_trust
 from sightloop.release.verdict import Outcome, Verdict
+from sightloop.runtime.compute import Cost
 from sightloop.runtime.loaded_release import LoadedRelease
 from sightloop.serving.answering import answer_request, detect_batch
 from sightloop.serving.history import ReleaseId
@@ -46,6 +48,11 @@ def run_worker(connection: socket.socket) -> None:
 def lower_priority() -> None:
     """Put the calling thread at the lowest nice level; needs no rights, cannot be undone."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_NICE)
+
+
+def gate_threads(cost: Cost, *, cores: int) -> int:
+    """How many threads of the loader's priority run the gates' networks."""
+    return 2 if cost is Cost.THREAD and cores > 1 else 1
 
 
 class _Worker:
@@ -124,6 +131,7 @@ class _Worker:
             answers=Path(order.answers) if order.answers else None,
             on_state=self._report,
             stopwatch=STOPWATCHES[order.compute.cost],
+            threads=gate_threads(order.compute.cost, cores=len(os.sched_getaffinity(0))),
         )
 
     def _report(self, state: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -44,11 +45,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
     return verify_bundle(folder / "a", trust), verify_bundle(folder / "b", trust)
 
 
-class _Clock:
-    """Each run takes what its detector says; the stopwatch reads the sum."""
+class _Clock(threading.local):
+    """Each run takes what its detector says; the stopwatch reads the thread's sum."""
 
-    def __init__(self) -> None:
-        self.now_ns = 0
+    now_ns = 0
 
     @property
     def stopwatch(self) -> Stopwatch:
@@ -92,10 +92,15 @@ class _Trial:
         self.ours: CalibrationSet = calibration_of(candidate)
         self.its: CalibrationSet = calibration_of(champion)
 
-    def run(self, known: Answers) -> Replay:
+    def run(self, known: Answers, *, threads: int = 1) -> Replay:
         opponent = Opponent(self.champion.manifest, self.its, known, self._open)
         return replay(
-            self.candidate, self.ours, opponent, race=Race(), stopwatch=self.clock.stopwatch
+            self.candidate,
+            self.ours,
+            opponent,
+            race=Race(),
+            stopwatch=self.clock.stopwatch,
+            threads=threads,
         )
 
     def _open(self) -> Judged:
@@ -240,3 +245,78 @@ def test_frame_that_does_not_decode_is_refused(bundles: tuple[Bundle, Bundle]) -
     frame = replace(calibration_of(bundles[0])[0], image=b"no image")
     with pytest.raises(ImageError):
         _alone(bundles[0], [frame])
+
+
+def _labelled(bundles: tuple[Bundle, Bundle]) -> _Trial:
+    """A candidate that knows labels alone: its colours are tried as well."""
+    trial = _Trial(*bundles)
+    manifest = trial.candidate.manifest
+    calibration = manifest.calibration.model_copy(update={"expected_from": "labels"})
+    trial.candidate.manifest = manifest.model_copy(update={"calibration": calibration})
+    return trial
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_two_threads_find_what_one_finds(bundles: tuple[Bundle, Bundle], kept: bool) -> None:
+    one_thread = _labelled(bundles)
+    known = _truth(one_thread.champion.release, one_thread.its) if kept else {}
+    one = one_thread.run(known)
+    assert one.colours is not None
+    assert one.colours.frames > 0
+    for _ in range(5):
+        two = _labelled(bundles).run(known, threads=2)
+        assert _equal(two.candidate, one.candidate)
+        assert _equal(two.champion, one.champion)
+        assert two.colours == one.colours
+        assert len(two.race.ratios) >= PAIRS_MIN
+
+
+def test_two_threads_run_candidate_and_champion_at_the_same_time(
+    bundles: tuple[Bundle, Bundle],
+) -> None:
+    trial = _Trial(*bundles)
+    candidate_runs = threading.Event()
+    met: list[bool] = []
+    champion, candidate = trial.champion.detect, trial.candidate.detect
+
+    def waits(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        met.append(candidate_runs.wait(timeout=10))
+        return champion(frame, score_threshold=score_threshold)
+
+    def runs(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        candidate_runs.set()
+        return candidate(frame, score_threshold=score_threshold)
+
+    trial.champion.detect = waits  # type: ignore[method-assign]  # the first run waits
+    trial.candidate.detect = runs  # type: ignore[method-assign]  # for this one
+    trial.run({}, threads=2)
+    assert met
+    assert all(met)  # one thread alone begins with the champion and would wait in vain
+
+
+@pytest.mark.parametrize("after", [0, 3, 8])
+def test_failing_candidate_stops_both_threads_and_closes_the_champion(
+    bundles: tuple[Bundle, Bundle], after: int
+) -> None:
+    trial = _Trial(*bundles)
+    detect = trial.candidate.detect
+    left = iter(range(after))
+
+    def fails(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        if next(left, None) is None:
+            raise BackendError("network: it failed", "inference_failed")
+        return detect(frame, score_threshold=score_threshold)
+
+    trial.candidate.detect = fails  # type: ignore[method-assign]
+    with pytest.raises(BackendError):
+        trial.run({}, threads=2)
+    assert trial.log.count("open") == trial.log.count("close")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gates")]
+
+
+def test_failing_champion_stops_both_threads(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    trial.champion.fails = True
+    with pytest.raises(ChampionUnusableError):
+        trial.run({}, threads=2)
+    assert trial.log.count("open") == trial.log.count("close") == 1
