@@ -1,10 +1,12 @@
 """Where a server listens, and what that demands: TLS and tokens where other machines can reach it.
 
-The socket is bound before anything else starts, so that a port in use fails first.
+What an address demands is known before it is bound: what fails it has listened to nobody. The
+socket is bound before anything else starts, so that a port in use fails next.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -29,6 +31,23 @@ class TlsFiles:
         return self.key.read_bytes(), self.certificate.read_bytes()
 
 
+def resolved(config: ServingConfig) -> ServingConfig:
+    """The settings with an address in place of a host's name, so that what is judged is bound.
+
+    Raises:
+        ConfigError: Nobody knows the name.
+    """
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(config.host)
+        return config
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    try:
+        found = socket.getaddrinfo(config.host or None, 0, socket.AF_INET, kind, flags=flags)
+    except OSError as error:
+        raise _address_invalid(config, error) from error
+    return config.model_copy(update={"host": str(found[0][4][0])})
+
+
 def listen(config: ServingConfig) -> socket.socket:
     """Bind the address of a server.
 
@@ -47,13 +66,17 @@ def listen(config: ServingConfig) -> socket.socket:
                 f"port {config.port} on {config.host}: expected it free, found another process "
                 "listening; stop that one or choose another with --port (0 takes a free one)"
             ) from error
-        raise ConfigError(
-            f"address {config.host}:{config.port}: expected one of this machine, found: "
-            f"{error.strerror}; choose another with --host and --port",
-            "address_invalid",
-        ) from error
+        raise _address_invalid(config, error) from error
     listener.listen(1024)
     return listener
+
+
+def _address_invalid(config: ServingConfig, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"address {config.host}:{config.port}: expected one of this machine, found: "
+        f"{error.strerror}; choose another with --host and --port",
+        "address_invalid",
+    )
 
 
 def tls_files(config: ServingConfig) -> TlsFiles | None:
@@ -89,7 +112,7 @@ def door_rules(
 
     Args:
         config: The server's.
-        address: What the listener is bound to.
+        address: What will be bound.
         encrypted: Whether TLS is on.
         has_tokens: Whether there is any token.
 

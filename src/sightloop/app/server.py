@@ -1,8 +1,8 @@
 """A server's composition root: workspace, zygote, lines, REST, and how they start and stop.
 
-Order of start: lock, socket (so that a port in use fails first), zygote, lines (each proves or
-restores its champion), then requests. Order of stop: no new requests, open ones answered, workers
-ended, zygote ended.
+Order of start: lock, what the address demands, socket (so that a port in use fails early), zygote,
+lines (each proves or restores its champion), then requests. Order of stop: no new requests, open
+ones answered, workers ended, zygote ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +28,14 @@ from sightloop._support.database import open_sqlite
 from sightloop.app.grpc_port import listen_grpc
 from sightloop.app.http_bounds import HttpBounds, bounded_http
 from sightloop.app.line_parts import Spawner, Surroundings, line_parts, request_slots
-from sightloop.app.listener import TlsFiles, bundle_folders, door_rules, listen, tls_files
+from sightloop.app.listener import (
+    TlsFiles,
+    bundle_folders,
+    door_rules,
+    listen,
+    resolved,
+    tls_files,
+)
 from sightloop.config.serving import ServingConfig
 from sightloop.config.workspace import Workspace
 from sightloop.distribution.store import ReleaseStore
@@ -43,7 +50,7 @@ from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.audit import AuditLog, AuditStore
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.detect_path import DetectPath
-from sightloop.serving.doorkeeper import Doorkeeper
+from sightloop.serving.doorkeeper import Doorkeeper, DoorRules
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import ServedLine
 from sightloop.serving.open_inference import OpenInference
@@ -114,12 +121,14 @@ def run_server(
         PortInUseError, WorkspaceError, ReleaseNotFoundError, RefusedAtStartError.
         ConfigError: The address demands a token or TLS that is not there.
     """
-    with (
-        _locked(spec.workspace),
-        contextlib.closing(listen(spec.config)) as listener,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
-        runner.run(_serve(spec, listener, clock, on_ready, metrics or ServingMetrics()))
+    with _locked(spec.workspace):
+        spec = replace(spec, config=resolved(spec.config))
+        door = _door(spec, clock)
+        with (
+            contextlib.closing(listen(spec.config)) as listener,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(_serve(spec, door, listener, clock, on_ready, metrics or ServingMetrics()))
 
 
 @contextlib.contextmanager
@@ -138,15 +147,30 @@ def _locked(workspace: Workspace) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What is asked of callers, found to be what the address demands."""
+
+    rules: DoorRules
+    tokens: TokenFile
+    tls: TlsFiles | None
+
+
 async def _serve(
     spec: ServerSpec,
+    door: _Door,
     listener: socket.socket,
     clock: Clock,
     on_ready: Callable[[Serving], None],
     metrics: ServingMetrics,
 ) -> None:
-    tls = tls_files(spec.config)
-    keeper = _doorkeeper(spec, listener.getsockname()[0], tls=tls, clock=clock, metrics=metrics)
+    tls = door.tls
+    keeper = Doorkeeper(
+        door.rules,
+        tokens=door.tokens.tokens,
+        rate=RateLimit(spec.config.admin_calls_per_s, clock=clock),
+        metrics=metrics,
+    )
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     engine = open_sqlite(spec.workspace.serving_database)
     history = HistoryStore(engine)
@@ -246,15 +270,8 @@ def _application(planes: _Planes, plane: OpenInference, config: ServingConfig) -
     return DetectPath(app, planes.data, keeper, limits)
 
 
-def _doorkeeper(
-    spec: ServerSpec,
-    address: str,
-    *,
-    tls: TlsFiles | None,
-    clock: Clock,
-    metrics: ServingMetrics,
-) -> Doorkeeper:
-    """Who asks whom at this address.
+def _door(spec: ServerSpec, clock: Clock) -> _Door:
+    """Who is asked for what at the address of `spec`; nothing is bound or started for it.
 
     Raises:
         ConfigError: It demands a token or TLS that is not there.
@@ -266,14 +283,10 @@ def _doorkeeper(
         made_at = utc_text(clock.wall_s())
         secret = given.get_secret_value()
         beside = (token_of(secret, name="environment", role=Role.OPERATE, made_at=made_at),)
-    file = TokenFile(spec.workspace.tokens, clock=clock, beside=beside)
-    rules = door_rules(config, address, encrypted=tls is not None, has_tokens=bool(file.tokens()))
-    return Doorkeeper(
-        rules,
-        tokens=file.tokens,
-        rate=RateLimit(config.admin_calls_per_s, clock=clock),
-        metrics=metrics,
-    )
+    tokens, tls = TokenFile(spec.workspace.tokens, clock=clock, beside=beside), tls_files(config)
+    encrypted, has_tokens = tls is not None, bool(tokens.tokens())
+    rules = door_rules(config, config.host, encrypted=encrypted, has_tokens=has_tokens)
+    return _Door(rules, tokens, tls)
 
 
 def _uvicorn_config(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sightloop.app.listener import bundle_folders, door_rules, listen, tls_files
+from sightloop.app.listener import bundle_folders, door_rules, listen, resolved, tls_files
 from sightloop.config.serving import ServingConfig
 from sightloop.errors import ConfigError, PortInUseError
 from sightloop.serving.doorkeeper import DoorRules
@@ -62,4 +62,18 @@ def test_port_in_use_and_address_of_nobody_are_said() -> None:
         listen(ServingConfig(port=first.getsockname()[1]))
     with pytest.raises(ConfigError) as caught:
         listen(ServingConfig(host="203.0.113.9", port=0))
+    assert caught.value.reason == "address_invalid"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("localhost", "127.0.0.1"), ("127.1", "127.0.0.1"), ("", "0.0.0.0"), ("::1", "::1")],
+)
+def test_address_is_known_before_it_is_bound(host: str, address: str) -> None:
+    assert resolved(ServingConfig(host=host)).host == address
+
+
+def test_name_of_nobody_is_said() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolved(ServingConfig(host="nobody.invalid"))
     assert caught.value.reason == "address_invalid"
