@@ -106,7 +106,7 @@ def find_flips(
         _check_classes(release, classes)
     if not items:
         raise DatasetError(
-            "diff: expected at least one labelled image, found none; name another --split",
+            "diff: expected labelled images in this --split, found none; name another --split",
             "split_empty",
         )
     judged = []

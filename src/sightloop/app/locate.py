@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sightloop.config.workspace import Workspace
@@ -32,5 +33,7 @@ def locate_release(workspace: Workspace, text: str, *, line: str | None = None) 
             f"release {text}: expected a bundle's folder or LINE@SEMVER, found neither; see "
             "`sightloop release build`"
         )
+    if os.sep in version:
+        raise ReleaseNotFoundError(f"release {text}: expected a bundle's folder, found none there")
     store = ReleaseStore(workspace.releases)
     return store.path_of(store.find(name, version))

@@ -45,6 +45,7 @@ from sightloop.errors import (
     WorkspaceError,
 )
 from sightloop.release.bundle import read_bundle
+from sightloop.release.signing import load_trust
 from sightloop.serving.access import Role, Token, token_of
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.audit import AuditLog, AuditStore
@@ -119,11 +120,12 @@ def run_server(
 
     Raises:
         PortInUseError, WorkspaceError, ReleaseNotFoundError, RefusedAtStartError.
-        ConfigError: The address demands a token or TLS that is not there.
+        ConfigError: The address demands a token or TLS that is not there; a key to trust is none.
     """
     with _locked(spec.workspace):
         spec = replace(spec, config=resolved(spec.config))
         door = _door(spec, clock)
+        load_trust(spec.workspace.keys, spec.trust_files)  # a file that is no key ends it here
         with (
             contextlib.closing(listen(spec.config)) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

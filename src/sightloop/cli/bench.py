@@ -31,7 +31,7 @@ def bench(
         Path | None, typer.Option(help="data.yaml with labelled images for --model.")
     ] = None,
     updates: Annotated[
-        int | None, typer.Option(help="Updates in each part, for a quick look.")
+        int | None, typer.Option(min=1, help="Updates in each part, for a quick look.")
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="How long overload and soak last: 60 and 600 otherwise.")

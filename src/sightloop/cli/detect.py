@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sightloop.client.http_client import Client
 
 Answer = dict[str, Any]
+_IMAGE_REFUSED = (400, 413)
 
 
 def detect(
@@ -52,14 +53,28 @@ def detect(
                 f"image {path}: expected a readable file, found: {error.strerror}",
                 "image_unreadable",
             ) from error
-        answer = ask(data)
+        answer = _named(path, ask, data)
         target = out / f"{path.stem}.png"
         write_bytes_atomic(target, _picture(data, answer))
         if json_:
-            print(json.dumps({"image": str(path), "picture": str(target), **answer}))
+            print(json.dumps({**answer, "image": str(path), "picture": str(target)}))
         else:
             found = ", ".join(f"{d['class']} {d['score']:.2f}" for d in answer["detections"])
             print(f"{path.name}: {found or 'nothing found'}  -> {target}")
+
+
+def _named(path: Path, ask: Callable[[bytes], Answer], data: bytes) -> Answer:
+    """The answer; what is wrong with an image, here or on the server, names its file."""
+    from sightloop.errors import ImageError, ServerRefusedError
+
+    try:
+        return ask(data)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error.message}", error.reason) from error
+    except ServerRefusedError as error:
+        if error.status not in _IMAGE_REFUSED:
+            raise
+        raise ImageError(f"{path}: {error.message}", error.reason) from error
 
 
 def _ask_release(text: str, workspace: Path, trust: list[Path]) -> Callable[[bytes], Answer]:

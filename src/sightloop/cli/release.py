@@ -15,11 +15,17 @@ from sightloop.cli.release_options import WORKSPACE as _WORKSPACE
 from sightloop.cli.release_options import Json, SplitName, Workspace, progress_bar
 
 if TYPE_CHECKING:
+    from sightloop.config.workspace import Workspace as Place
+    from sightloop.distribution.store import ReleaseStore
     from sightloop.release.bundle import Bundle
+    from sightloop.release.signing import SigningKey
 
 app = typer.Typer(help="Build, sign, verify and look at releases.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(help="The release's folder.")]
+Release = Annotated[str, typer.Argument(help="Bundle's folder or LINE@SEMVER.")]
+
+
+_CLASSES_SHOWN = 8
 
 
 class LayoutName(StrEnum):
@@ -82,7 +88,7 @@ def build(
     from sightloop.config.workspace import open_workspace
     from sightloop.distribution.store import ReleaseStore
     from sightloop.pipeline.release_builder import BuildSpec, build_into_store, build_release
-    from sightloop.release.signing import ensure_key, load_trust
+    from sightloop.release.signing import load_trust
 
     place = open_workspace(workspace)
     store = ReleaseStore(place.releases)
@@ -99,21 +105,21 @@ def build(
         origin=origin,
         parent=store.find(line, parent) if parent else None,
     )
-    signing_key, made_now = ensure_key(place.keys, key)
-    if made_now:
-        typer.echo(f"made signing key {signing_key.key_id} in {place.keys}", err=True)
+    signing_key = _signing_key(place.keys, key)
     with progress_bar(f"{line} {semver}") as progress:
         if out is None:
             made = partial(build_into_store, store=store, trust=load_trust(place.keys))
         else:
             made = partial(build_release, folder=out)
         bundle = made(spec, key=signing_key, progress=progress)
+    if out is None:
+        _warn_of_namesakes(bundle, store)
     _show(bundle, as_json=json_)
 
 
 @app.command()
 def verify(
-    folder: Folder,
+    release: Release,
     trust: Annotated[
         list[Path] | None, typer.Option(help="Public key to trust beside the workspace's.")
     ] = None,
@@ -125,16 +131,18 @@ def verify(
     from sightloop.release.bundle import verify_bundle
     from sightloop.release.signing import load_trust
 
-    bundle = verify_bundle(folder, load_trust(Place(workspace).keys, trust or []))
+    place = Place(workspace)
+    bundle = verify_bundle(_folder_of(release, place), load_trust(place.keys, trust or []))
     _show(bundle, as_json=json_)
 
 
 @app.command()
-def show(folder: Folder, json_: Json = False) -> None:
+def show(release: Release, workspace: Workspace = _WORKSPACE, json_: Json = False) -> None:
     """Show what a release says of itself; nothing is verified."""
+    from sightloop.config.workspace import Workspace as Place
     from sightloop.release.bundle import read_bundle
 
-    _show(read_bundle(folder), as_json=json_)
+    _show(read_bundle(_folder_of(release, Place(workspace))), as_json=json_)
 
 
 app.command("export")(release_transport.export_)
@@ -144,6 +152,48 @@ app.command("diff")(release_list.diff)
 app.command("hold")(release_retention.hold)
 app.command("unhold")(release_retention.unhold)
 app.command("prune")(release_retention.prune)
+
+
+def _folder_of(text: str, place: Place) -> Path:
+    """Where the release lies: a folder as it is named, `LINE@SEMVER` in the store."""
+    from sightloop.app.locate import locate_release
+
+    folder = Path(text)
+    return locate_release(place, text) if "@" in text and not folder.exists() else folder
+
+
+def _signing_key(keys: Path, name: str) -> SigningKey:
+    """The key of this name. Only the default one is made where it is absent: others are typed."""
+    from sightloop.errors import ConfigError
+    from sightloop.release.signing import DEFAULT_KEY, ensure_key
+
+    if name != DEFAULT_KEY and not (keys / f"{name}.key").exists():
+        there = ", ".join(sorted(path.stem for path in keys.glob("*.key"))) or "none"
+        raise ConfigError(
+            f"key {name}: expected one of {keys}, found {there}; make it with `sightloop release "
+            f"keygen --name {name}`, or name another --key",
+            "key_missing",
+        )
+    key, made_now = ensure_key(keys, name)
+    if made_now:
+        typer.echo(f"made signing key {key.key_id} in {keys}", err=True)
+    return key
+
+
+def _warn_of_namesakes(bundle: Bundle, store: ReleaseStore) -> None:
+    """Say that LINE@SEMVER now names several releases of the store."""
+    line, semver = bundle.manifest.line, bundle.manifest.semver
+    others = [
+        entry.digest[:12]
+        for entry in store.entries()
+        if (entry.line, entry.semver) == (line, semver) and entry.digest != bundle.digest
+    ]
+    if others:
+        typer.echo(
+            f"warning: the store also has {', '.join(others)} as {line}@{semver}; name this one "
+            f"{line}@{bundle.digest[:12]}, or build it again with a higher --semver",
+            err=True,
+        )
 
 
 def _show(bundle: Bundle, *, as_json: bool) -> None:
@@ -164,7 +214,7 @@ def _show(bundle: Bundle, *, as_json: bool) -> None:
         ("digest", bundle.digest),
         ("signer", bundle.signer),
         ("folder", str(bundle.folder)),
-        ("classes", f"{len(manifest.classes)}: {', '.join(manifest.classes[:8])}"),
+        ("classes", _classes(manifest.classes)),
         ("input", f"{manifest.preprocess.side_px} px; output {manifest.output.layout}"),
         ("calibration", _calibration(bundle)),
         ("mAP50", "unknown" if metrics.map50 is None else f"{metrics.map50:.3f}"),
@@ -174,6 +224,11 @@ def _show(bundle: Bundle, *, as_json: bool) -> None:
     print(f"{manifest.line}@{manifest.semver}")
     for name, text in rows:
         print(f"  {name:<12}{text}")
+
+
+def _classes(names: tuple[str, ...]) -> str:
+    more = ", …" if len(names) > _CLASSES_SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:_CLASSES_SHOWN])}{more}"
 
 
 def _calibration(bundle: Bundle) -> str:

@@ -56,7 +56,7 @@ def list_(
         print(json.dumps({"releases": rows}))
         return
     if not rows:
-        print(f"no releases in {store.root}")
+        print(f"no releases{f' of line {line}' if line else ''} in {store.root}")
     for row in rows:
         print(_row(row))
 

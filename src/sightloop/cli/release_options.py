@@ -32,7 +32,8 @@ def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=1.0)
 
         def report(fraction: float, text: str) -> None:

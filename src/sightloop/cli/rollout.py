@@ -58,7 +58,8 @@ def start(
 def rollback(
     line: Line,
     to: Annotated[
-        str | None, typer.Option(help="Digest of the history; the previous otherwise.")
+        str | None,
+        typer.Option(help="Digest, its beginning, or semver of the history; else the previous."),
     ] = None,
     url: Url = _URL,
     workspace: Workspace = _WORKSPACE,
@@ -69,8 +70,9 @@ def rollback(
     """Return to the previous release at once; a second rollback undoes the first."""
     access = partial(client_for, url, token_file, ca_file)
     with access() as client:
+        digest = None if to is None else digest_in(client.history(line), to)
         with _state_shown(line, access):
-            outcome = client.rollback(line, digest=to)
+            outcome = client.rollback(line, digest=digest)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
 
@@ -113,6 +115,35 @@ def history(
         release = event["release"]
         name = f"{release['semver']} {release['digest'][:12]}" if release else "-"
         print(f"{event['at']}  {event['action']:<10}{name:<24}{event['reason']}")
+
+
+def digest_in(events: list[dict[str, Any]], text: str) -> str:
+    """The one digest of a history that `text` names: a semver, or 6 and more of its digits.
+
+    Raises:
+        ReleaseNotFoundError: None, or several (`release_ambiguous`).
+    """
+    from sightloop.errors import ReleaseNotFoundError
+
+    releases = [event["release"] for event in events if event["release"]]
+    found: dict[str, str] = {
+        release["digest"]: release["semver"]
+        for release in releases
+        if release["semver"] == text or (len(text) >= 6 and release["digest"].startswith(text))
+    }
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise ReleaseNotFoundError(
+            f"release {text}: expected a semver of the line's history, or 6 or more digits of a "
+            "digest, found none; see `sightloop rollout history`"
+        )
+    raise ReleaseNotFoundError(
+        f"release {text}: names {len(found)} of the line's history: "
+        f"{', '.join(f'{semver} ({digest[:12]})' for digest, semver in found.items())}; name more "
+        "digits",
+        "release_ambiguous",
+    )
 
 
 @contextlib.contextmanager

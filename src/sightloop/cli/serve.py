@@ -142,4 +142,5 @@ def _say(serving: Serving) -> None:
         print(f"  line {name}: {champion['semver']} ({champion['digest'][:12]})")
     for note in serving.notes:
         print(f"  note: {note}")
-    print(f"  try: curl --data-binary @IMAGE.jpg {serving.url}/v1/detect", flush=True)
+    which = f"?line={min(serving.champions)}" if len(serving.champions) > 1 else ""
+    print(f"  try: curl --data-binary @IMAGE.jpg {serving.url}/v1/detect{which}", flush=True)

@@ -58,6 +58,8 @@ def list_(workspace: Workspace = _WORKSPACE, json_: Json = False) -> None:
         rows = [{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens]
         print(json.dumps({"tokens": rows}))
         return
+    if not tokens:
+        print("no tokens; make one with `sightloop token create NAME --role ROLE`")
     for token in tokens:
         print(f"{token.name:<24}{token.role.value:<10}{token.made_at}")
 

@@ -180,9 +180,16 @@ class Client:
         return response.status, data
 
     def _unreachable(self, error: Exception) -> ServerUnreachableError:
+        advice = "start one with `sightloop serve`, or name it with --url"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            advice = "name the certificate's authority with --ca-file, or a host that it holds"
+        elif isinstance(error, ssl.SSLError):
+            advice = "say http:// where the server has no certificate"
+        elif isinstance(error, http.client.RemoteDisconnected) and self._tls is None:
+            advice = "say https:// where the server has a certificate"
         return ServerUnreachableError(
             f"{self.url}: expected a Sightloop server to answer, found: {error or type(error)}; "
-            "start one with `sightloop serve`, or name it with --url"
+            f"{advice}"
         )
 
     def close(self) -> None:

@@ -169,8 +169,10 @@ def _read_table(file: Path) -> dict[str, object]:
         with open(file, "rb") as stream:
             table = tomllib.load(stream).get("serve", {})
     except (OSError, tomllib.TOMLDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
-            f"settings file {file}: expected readable TOML, found: {error}"
+            f"settings file {file}: expected readable TOML, found: {found}; correct it or name "
+            "another with --config"
         ) from error
     if not isinstance(table, dict):
         raise ConfigError(f"settings file {file}: expected a table [serve], found {table!r}")

@@ -95,7 +95,7 @@ def _annotation_files(path: Path) -> dict[Split, Path]:
     if not found:
         raise DatasetError(
             f"{path}: expected data.yaml (YOLO) or annotation files such as "
-            "annotations/instances_train.json (COCO), found neither; correct `data`",
+            "annotations/instances_train.json (COCO), found neither; name another file or folder",
             "coco_layout",
         )
     files: dict[Split, Path] = {}
@@ -129,7 +129,7 @@ def _read_source(path: Path) -> _Source:
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise DatasetError(
-            f"{path}: expected an annotation file, found: {error.strerror}; correct `data`",
+            f"{path}: expected an annotation file, found: {error.strerror}; name another file",
             "coco_invalid",
         ) from error
     except (ValueError, RecursionError) as error:

@@ -72,7 +72,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise DatasetError(
-            f"{path}: expected a data.yaml, found: {error.strerror}; correct `data` in the config",
+            f"{path}: expected a data.yaml, found: {error.strerror}; name "
+            "a data.yaml, a COCO file, or a folder of either",
             "data_yaml_invalid",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -122,6 +122,12 @@ def build_release(
     _check_spec(spec)
     dataset = read_dataset(spec.data)
     items = dataset.of(spec.split)
+    if not items:
+        raise DatasetError(
+            f"{spec.data}: split {spec.split}: expected labelled images to measure on, found none; "
+            "name another --split",
+            reason="split_empty",
+        )
     backend = open_onnx(spec.onnx)
     try:
         contract = contract_of_network(backend.contract, dataset.classes, layout=spec.layout)

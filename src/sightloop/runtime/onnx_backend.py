@@ -141,6 +141,8 @@ def open_onnx(
             the number of frames (`model_signature`).
     """
     check_installed(compute, available_providers(), runtime=runtime_version())
+    if not path.is_file():
+        raise ModelLoadError(f"model {path}: expected an ONNX file, found none; name another")
     missing = _find_cuda_libraries(compute)
     providers = onnx_providers(compute, engines=engines, batch=batch)
     try:

@@ -188,7 +188,9 @@ class AdminPlane:
         elif bundle is not None:
             source = self._allowed(Path(bundle))
         else:
-            raise ReleaseNotFoundError("update: expected a bundle or a digest, found neither")
+            raise ReleaseNotFoundError(
+                "update: expected `bundle` (a folder) or `digest` in the body, found neither"
+            )
         if not source.is_dir():
             raise ReleaseNotFoundError(
                 f"release {str(source)!r}: expected a bundle's folder on the server's machine, "

@@ -35,3 +35,13 @@ def test_what_an_address_demands_is_asked_before_anything_is_bound_or_started(
     with pytest.raises(ConfigError) as caught:
         run_server(spec, clock=SystemClock(), on_ready=lambda serving: None)
     assert caught.value.reason == reason
+
+
+def test_key_to_trust_that_is_none_ends_a_start_before_anything_is_ordered(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path)
+    config = ServingConfig.model_validate({"port": 0})
+    spec = ServerSpec(workspace, config, (tmp_path / "bundle",), (tmp_path / "none.pub",), {})
+    with pytest.raises(ConfigError) as caught:
+        run_server(spec, clock=SystemClock(), on_ready=lambda serving: None)
+    assert caught.value.reason == "key_missing"
+    assert not workspace.serving_database.exists()

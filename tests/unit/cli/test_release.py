@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from sightloop.cli.release import app
 from sightloop.errors import ConfigError, SignatureInvalidError
 from sightloop.release.signing import create_key
-from sightloop.testing.tiny_detectors import build_tiny_release
+from sightloop.testing.plate_dataset import write_plate_dataset
+from sightloop.testing.tiny_detectors import build_tiny_detector, build_tiny_release
 
 
 @pytest.fixture
@@ -51,6 +53,14 @@ def test_stranger_is_trusted_by_name_alone(workspace: Path, tmp_path: Path) -> N
     )
 
 
+def test_release_of_the_store_is_named_by_line_and_semver(workspace: Path, tmp_path: Path) -> None:
+    digest = json.loads(_run("show", tmp_path / "bundle", "--json"))["digest"]
+    shutil.copytree(tmp_path / "bundle", workspace / "releases" / digest)
+    for verb in ("show", "verify"):
+        value = json.loads(_run(verb, "plate@1.0.0", "--workspace", workspace, "--json"))
+        assert value["digest"] == digest
+
+
 def test_verifying_creates_no_workspace(workspace: Path, tmp_path: Path) -> None:
     public = workspace / "keys" / "default.pub"
     _run("verify", tmp_path / "bundle", "--workspace", tmp_path / "none", "--trust", public)
@@ -60,3 +70,36 @@ def test_verifying_creates_no_workspace(workspace: Path, tmp_path: Path) -> None
 def test_shown_release_is_called_unverified(workspace: Path, tmp_path: Path) -> None:
     assert "unverified" in _run("show", tmp_path / "bundle")
     assert json.loads(_run("show", tmp_path / "bundle", "--json"))["signer"] == "unverified"
+
+
+def _build(folder: Path, *more: object) -> tuple[str, str]:
+    """Build plate@1.0.0 into the store of `folder`/w: what it prints, and what it says beside."""
+    build_tiny_detector(folder / "plate.onnx")
+    data = folder / "data" / "data.yaml"
+    if not data.exists():
+        write_plate_dataset(folder / "data", {"train": 1, "val": 3})
+    result = CliRunner().invoke(
+        app,
+        [
+            *("build", "--onnx", str(folder / "plate.onnx"), "--data", str(data)),
+            *("--line", "plate", "--semver", "1.0.0", "--workspace", str(folder / "w")),
+            *(str(part) for part in more),
+        ],
+        catch_exceptions=False,
+    )
+    return result.stdout, result.stderr
+
+
+def test_build_warns_where_the_name_is_no_longer_of_one_release(tmp_path: Path) -> None:
+    first, _ = _build(tmp_path, "--json")
+    again, warning = _build(tmp_path, "--license", "MIT", "--json")
+    old, new = (json.loads(text)["digest"][:12] for text in (first, again))
+    assert warning.startswith(f"warning: the store also has {old} as plate@1.0.0")
+    assert f"plate@{new}" in warning
+
+
+def test_misspelt_key_makes_no_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _build(tmp_path, "--key", "lime-4")
+    assert caught.value.reason == "key_missing"
+    assert not (tmp_path / "w" / "keys" / "lime-4.key").exists()

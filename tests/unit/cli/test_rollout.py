@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
-from sightloop.cli.rollout import repeated
-from sightloop.errors import ServerUnreachableError
+from sightloop.cli.rollout import digest_in, repeated
+from sightloop.errors import ReleaseNotFoundError, ServerUnreachableError
+
+_A, _B = "ab12cd" + "0" * 58, "ab12cd" + "1" * 58
+_EVENTS: list[dict[str, Any]] = [
+    {"action": "start", "release": {"semver": "1.0.0", "digest": _A}},
+    {"action": "refused", "release": None},
+    {"action": "update", "release": {"semver": "1.1.0", "digest": _B}},
+    {"action": "rollback", "release": {"semver": "1.0.0", "digest": _A}},
+]
+
+
+@pytest.mark.parametrize("text", ["1.0.0", "ab12cd0", _A])
+def test_release_of_the_history_is_named_as_it_is_shown(text: str) -> None:
+    assert digest_in(_EVENTS, text) == _A
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2.0.0", "release_not_found"),
+        ("ab12", "release_not_found"),
+        ("ab12cd", "release_ambiguous"),
+    ],
+)
+def test_rollback_goes_nowhere_that_is_not_clear(text: str, reason: str) -> None:
+    with pytest.raises(ReleaseNotFoundError) as caught:
+        digest_in(_EVENTS, text)
+    assert caught.value.reason == reason
 
 
 def test_call_is_repeated_while_the_block_waits_and_not_after() -> None:
