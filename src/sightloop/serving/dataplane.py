@@ -24,6 +24,7 @@ class DataPlane:
         self._lines = lines
         self._metrics = metrics
         self._clock = clock
+        self._counts = {name: _LineCounts(name, metrics) for name in lines}
 
     @property
     def ready(self) -> bool:
@@ -67,8 +68,8 @@ class DataPlane:
         line = self.line(line_name)
         name = line.parts.name
         began_s = self._clock.monotonic_s()
-        pending = self._metrics.pending.labels(name)
-        pending.inc()
+        counts = self._counts[name]
+        counts.pending.inc()
         try:
             if not ask.body:
                 raise ImageError(
@@ -80,12 +81,14 @@ class DataPlane:
             self._metrics.request_errors.labels(name, error.reason).inc()
             raise
         finally:
-            pending.dec()
+            counts.pending.dec()
+        counts.latency.observe(self._clock.monotonic_s() - began_s)
+        if reply.status == _OK:
+            counts.ok.inc()
+            return reply
         self._metrics.requests.labels(name, _outcome(reply)).inc()
-        self._metrics.latency.labels(name).observe(self._clock.monotonic_s() - began_s)
-        if reply.status != _OK:
-            reason = json.loads(reply.body)["error"]["reason"]
-            self._metrics.request_errors.labels(name, reason).inc()
+        reason = json.loads(reply.body)["error"]["reason"]
+        self._metrics.request_errors.labels(name, reason).inc()
         return reply
 
     def line(self, name: str | None) -> ServedLine:
@@ -105,7 +108,14 @@ class DataPlane:
         return line
 
 
+class _LineCounts:
+    """What every request of a line is counted by, looked up once."""
+
+    def __init__(self, name: str, metrics: ServingMetrics) -> None:
+        self.pending = metrics.pending.labels(name)
+        self.latency = metrics.latency.labels(name)
+        self.ok = metrics.requests.labels(name, "ok")
+
+
 def _outcome(reply: Reply) -> str:
-    if reply.status == _OK:
-        return "ok"
     return "input_refused" if reply.status < 500 else "worker_error"

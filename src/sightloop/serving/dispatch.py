@@ -13,6 +13,7 @@ import bisect
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sightloop._support.clock import Clock
 from sightloop.config.serving import ServingConfig
@@ -50,6 +51,9 @@ class _Waiting:
         kills: Workers that have died on it, and on no other.
         suspect: Whether a worker may have died on it: it is then answered alone, so that a
             frame that kills is told from those that were in the same batch.
+        worker: Who has it.
+        answer: What that one will say.
+        alarm: Goes off at the deadline.
     """
 
     seq: int
@@ -62,6 +66,17 @@ class _Waiting:
     sent_s: float = 0.0
     kills: int = 0
     suspect: bool = False
+    worker: Worker | None = None
+    answer: asyncio.Future[Reply] | None = None
+    alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def in_worker(self) -> bool:
+        return self.answer is not None and not self.answer.done()
+
+    def disarm(self) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
 
 
 @dataclass(slots=True)
@@ -139,17 +154,14 @@ class Dispatcher:
         """
         waiting = self._enter(ask)
         try:
-            async with asyncio.timeout(waiting.deadline_s - waiting.entered_s):
-                return await waiting.future
-        except TimeoutError:
-            error = self._too_late(waiting)
-            self._count_failure(waiting)
-            raise error from None
+            return await waiting.future
         except SightloopError:
             self._count_failure(waiting)
             raise
         finally:
             self._queue.remove(waiting)
+            if not waiting.in_worker:  # else, whoever asked is gone and the worker may hang
+                waiting.disarm()
 
     def _count_failure(self, waiting: _Waiting) -> None:
         answering = self._slot.table.answering
@@ -171,8 +183,9 @@ class Dispatcher:
             pace_s=self._pace.seconds,
         )
         admit(state, self._limits, size_bytes=len(ask.body), left_s=left_s)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(next(self._seq), ask, future, now_s, now_s + left_s)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(next(self._seq), ask, loop.create_future(), now_s, now_s + left_s)
+        waiting.alarm = loop.call_later(left_s, self._deadline, waiting)
         self._queue.add(waiting)
         self.go_on()
         return waiting
@@ -220,26 +233,32 @@ class Dispatcher:
         waiting.sent_s = self._clock.monotonic_s()
         if waiting.ask.stream is not None:
             self.streams.opened(waiting.ask.stream, group, self._slot.table)
-        loop = asyncio.get_running_loop()
-        hang = loop.call_later(self._timeout_s, self._hangs, worker)
         answer = worker.send(waiting.ask.kind, waiting.ask.body, alone=waiting.suspect)
+        waiting.worker, waiting.answer = worker, answer
+        answer.add_done_callback(partial(self._ended, waiting, group.release))
 
-        def ended(answer: asyncio.Future[Reply]) -> None:
-            hang.cancel()
-            self._ended(waiting, answer, group.release)
+    def _deadline(self, waiting: _Waiting) -> None:
+        """Nobody waits any longer; a worker that has the request is given its own time for it."""
+        if waiting.in_worker:
+            left_s = waiting.sent_s + self._timeout_s - self._clock.monotonic_s()
+            loop = asyncio.get_running_loop()
+            waiting.alarm = loop.call_later(max(left_s, 0.0), self._hangs, waiting)
+        if not waiting.future.done():
+            self._fail(waiting, self._too_late(waiting))
 
-        answer.add_done_callback(ended)
+    def _hangs(self, waiting: _Waiting) -> None:
+        if waiting.in_worker and waiting.worker is not None:
+            emit("worker_hangs", line=self._name, pid=waiting.worker.pid)
+            waiting.worker.kill()
 
-    def _hangs(self, worker: Worker) -> None:
-        emit("worker_hangs", line=self._name, pid=worker.pid)
-        worker.kill()
-
-    def _ended(self, waiting: _Waiting, answer: asyncio.Future[Reply], release: ReleaseId) -> None:
+    def _ended(self, waiting: _Waiting, release: ReleaseId, answer: asyncio.Future[Reply]) -> None:
         self._running -= 1
         if waiting.ask.stream is not None:
             self.streams.closed(waiting.ask.stream)
         error = answer.exception()
         used_s = 0.0
+        if waiting.future.done() or error is None:
+            waiting.disarm()
         if error is None:
             reply = answer.result()
             used_s = reply.times.total_us / 1e6

@@ -33,7 +33,10 @@ class WorkerGroup:
     @property
     def alive(self) -> bool:
         """Whether anybody answers."""
-        return any(worker.alive for worker in self.workers)
+        for worker in self.workers:  # noqa: SIM110  # several times a frame: no generator
+            if worker.alive:
+                return True
+        return False
 
     @property
     def leases(self) -> int:
@@ -42,8 +45,13 @@ class WorkerGroup:
 
     def least_loaded(self) -> Worker | None:
         """The worker with the fewest open requests; None if all have their most or are dead."""
-        free = [worker for worker in self.living if worker.leases < worker.leases_max]
-        return min(free, key=lambda worker: worker.leases, default=None)
+        best, fewest = None, 0
+        for worker in self.workers:
+            leases = worker.leases
+            free = worker.alive and leases < worker.leases_max
+            if free and (best is None or leases < fewest):
+                best, fewest = worker, leases
+        return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,10 @@ class RoutingTable:
     @property
     def answering(self) -> WorkerGroup | None:
         """The group that answers now; None when nobody can."""
-        return next((group for group in self.groups if group.alive), None)
+        for group in (self.champion, self.previous):
+            if group is not None and group.alive:
+                return group
+        return None
 
     def of_digest(self, digest: str) -> WorkerGroup | None:
         """The group of one release, dead or alive."""

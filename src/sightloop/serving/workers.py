@@ -83,6 +83,7 @@ class Worker:
         self._drained = asyncio.Event()
         self._drained.set()
         self._transport: asyncio.Transport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._received = bytearray()
         self._ended = asyncio.Event()
         self._on_death: Callable[[Worker], None] | None = None
@@ -95,8 +96,8 @@ class Worker:
         """Start reading; `on_death` is called once when the process is gone."""
         self._on_death = on_death
         self._connection.setblocking(False)
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_unix_connection(
+        self._loop = asyncio.get_running_loop()
+        self._transport, _ = await self._loop.create_unix_connection(
             lambda: _Link(self._take_in, self._die), sock=self._connection
         )
 
@@ -143,7 +144,8 @@ class Worker:
             reason is `worker_died_on_frame` if on this very request, `worker_died_in_batch` if it
             may have been this one.
         """
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        assert self._loop is not None, "connect() comes first"
+        future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.alive:
             future.set_exception(WorkerDiedError(f"worker {self.pid} has ended"))
             return future
@@ -180,9 +182,7 @@ class Worker:
 
     def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0, status: int = 0) -> None:
         assert self._transport is not None, "connect() comes first"
-        self._transport.write(pack(kind, body, id=id, status=status))
-        if body:
-            self._transport.write(body)
+        self._transport.writelines((pack(kind, body, id=id, status=status), body))
 
     def _take_in(self, data: bytes) -> None:
         """Take every whole frame out of what has come so far."""

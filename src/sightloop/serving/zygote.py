@@ -52,6 +52,11 @@ ENVIRONMENT = {
 }
 
 
+_SEND_BYTES = 1 << 20
+"""Two images in a worker's socket: the front then writes each with one call. The kernel may give
+less."""
+
+
 class Zygote:
     """The front's side: starts the process and asks it for workers. Thread-safe.
 
@@ -96,6 +101,7 @@ class Zygote:
             ServingError: The zygote is gone.
         """
         ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         with self._lock:
             try:
                 socket.send_fds(self._control, [_FORK], [theirs.fileno()])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sightloop.errors import OverloadedError, ReleaseNotFoundError
+from sightloop.errors import DeadlineExceededError, OverloadedError, ReleaseNotFoundError
 from sightloop.serving.asking import Ask
 from sightloop.serving.workers import LEASES
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, release_of, scripted_line, until
@@ -17,9 +17,10 @@ def run(
     body: Callable[[ScriptedLine], Awaitable[None]],
     *,
     workers: int = 1,
+    timeout_s: float = CONFIG.request_timeout_s,
 ) -> None:
     async def main() -> None:
-        config = CONFIG.model_copy(update={"workers": workers})
+        config = CONFIG.model_copy(update={"workers": workers, "request_timeout_s": timeout_s})
         async with scripted_line(folder, config=config) as it:
             await it.orders.start(it.source("1.0.0"))
             await body(it)
@@ -211,3 +212,38 @@ def test_stream_of_a_release_that_does_not_come_back_moves_once_and_stays(tmp_pa
         assert await answer(it, Ask(b"frame", stream="north")) == "1.2.0"
 
     run(tmp_path, body)
+
+
+@pytest.mark.parametrize("asker", ["waits", "allows less", "is gone"])
+def test_worker_that_hangs_is_killed_when_its_own_time_is_up(tmp_path: Path, asker: str) -> None:
+    limit_s = 0.3
+
+    async def body(it: ScriptedLine) -> None:
+        await update_held(it, "1.1.0", asyncio.Event())
+        champion = it.line.slot.table.champion
+        assert champion is not None
+        hangs = champion.workers[0]
+        began_s = asyncio.get_running_loop().time()
+        task = await begin(it, Ask(b"frame", timeout_s=0.02 if asker == "allows less" else None))
+        if asker == "is gone":
+            task.cancel()
+        with pytest.raises((DeadlineExceededError, asyncio.CancelledError)):
+            await task
+        await until(lambda: hangs.pid in it.workers.killed)
+        assert asyncio.get_running_loop().time() - began_s >= limit_s - 0.01
+
+    run(tmp_path, body, timeout_s=limit_s)
+
+
+def test_worker_that_answers_late_but_in_its_own_time_is_left_alone(tmp_path: Path) -> None:
+    async def body(it: ScriptedLine) -> None:
+        hold = asyncio.Event()
+        await update_held(it, "1.1.0", hold)
+        with pytest.raises(DeadlineExceededError):
+            await answer(it, Ask(b"frame", timeout_s=0.02))
+        hold.set()
+        assert await answer(it, Ask(b"frame")) == "1.1.0"
+        await asyncio.sleep(0.4)  # beyond the worker's time for the first
+        assert it.workers.killed == []
+
+    run(tmp_path, body, timeout_s=0.3)

@@ -247,7 +247,8 @@ def test_load_without_a_name_takes_the_newest_of_the_store(tmp_path: Path) -> No
 
 def test_load_of_nothing_known_is_not_found(tmp_path: Path) -> None:
     async def body(plane: OpenInference, it: ScriptedLine) -> None:
-        for order in (LoadOrder(), LoadOrder(version="9.9.9"), LoadOrder(bundle="/nowhere")):
+        absent = str(it.folder / "nowhere")
+        for order in (LoadOrder(), LoadOrder(version="9.9.9"), LoadOrder(bundle=absent)):
             with pytest.raises(ReleaseNotFoundError):
                 await plane.load("plate", order, caller=OPERATOR)
 
