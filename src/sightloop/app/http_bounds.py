@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _GRACE_S: Final = 1.0
@@ -50,15 +51,40 @@ def bounded_http(bounds: HttpBounds) -> type[asyncio.Protocol]:
     return type("BoundedHttp", (_BoundedHttp,), {"bounds": bounds})
 
 
+class _LateFlow(FlowControl):
+    """Stops reading after the bytes at hand are parsed, if they were not the whole of a request.
+
+    What is stopped in between and goes on at once costs four calls of the kernel a frame.
+    """
+
+    parsing = False
+    stop_wanted = False
+
+    def pause_reading(self) -> None:
+        if self.parsing:
+            self.stop_wanted = True
+        else:
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        self.stop_wanted = False
+        super().resume_reading()
+
+
 class _BoundedHttp(HttpToolsProtocol):
+    """A connection. Its limits of time change when the bytes at hand are parsed, not in between."""
+
     bounds: HttpBounds
+    flow: _LateFlow
     _limit: asyncio.TimerHandle | None = None
+    _next_limit: tuple[float | None, str | None] | None = None
     _in_head = True
     _head_bytes = 0
     _head_is_large = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = _LateFlow(transport)
         self._allow(self.bounds.idle_s, "connection_idle")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,7 +92,16 @@ class _BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self.flow.parsing = True
         super().data_received(data)
+        self.flow.parsing = False
+        if self.flow.stop_wanted:
+            self.flow.stop_wanted = False
+            if self.pipeline or self.cycle.more_body:
+                self.flow.pause_reading()
+        if self._next_limit is not None:
+            self._allow(*self._next_limit)
+            self._next_limit = None
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self.bounds.head_bytes_max:
@@ -115,6 +150,9 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def _allow(self, seconds: float | None, reason: str | None = None) -> None:
         """Give the connection this long until the next step; None: as long as it takes."""
+        if self.flow.parsing:
+            self._next_limit = seconds, reason
+            return
         if self._limit is not None:
             self._limit.cancel()
         self._limit = (
