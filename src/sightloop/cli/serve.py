@@ -142,5 +142,7 @@ def _say(serving: Serving) -> None:
         print(f"  line {name}: {champion['semver']} ({champion['digest'][:12]})")
     for note in serving.notes:
         print(f"  note: {note}")
-    which = f"?line={min(serving.champions)}" if len(serving.champions) > 1 else ""
-    print(f"  try: curl --data-binary @IMAGE.jpg {serving.url}/v1/detect{which}", flush=True)
+    address = f"{serving.url}/v1/detect"
+    if len(serving.champions) > 1:
+        address = f"'{address}?line={min(serving.champions)}'"
+    print(f"  try: curl --data-binary @IMAGE.jpg {address}", flush=True)

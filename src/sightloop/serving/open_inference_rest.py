@@ -33,6 +33,7 @@ from sightloop.protocol.load_order import read_load_order
 from sightloop.protocol.requests import read_json
 from sightloop.serving.access import Caller, Role
 from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
+from sightloop.serving.docs_rest import add_docs_page
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.serving.request_rest import (
@@ -117,10 +118,10 @@ def build_open_inference_rest(
         title="Sightloop: Open Inference Protocol",
         version=version,
         openapi_url="/v2/openapi.json",
-        docs_url="/v2/docs",
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
     )
+    add_docs_page(app, "/v2/docs")
     app.add_exception_handler(SightloopError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

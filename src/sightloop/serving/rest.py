@@ -19,6 +19,7 @@ from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.admin_rest import build_admin
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
+from sightloop.serving.docs_rest import add_docs_page
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.request_rest import (
     BodyLimits,
@@ -54,7 +55,8 @@ def build_rest(
     version: str,
 ) -> FastAPI:
     """Give the ASGI application of a server."""
-    app = FastAPI(title="Sightloop", version=version, redoc_url=None)
+    app = FastAPI(title="Sightloop", version=version, docs_url=None, redoc_url=None)
+    add_docs_page(app, "/docs")
     app.add_exception_handler(SightloopError, answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

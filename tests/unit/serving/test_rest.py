@@ -1,4 +1,5 @@
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -196,3 +197,16 @@ def test_not_ready_while_nobody_can_answer(tmp_path: Path) -> None:
 )
 def test_every_error_has_its_status(error: SightloopError, status: int) -> None:
     assert status_of(error) == status
+
+
+def test_page_of_the_calls_is_whole_without_any_other_server(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, it: ScriptedLine) -> None:
+        answer = await client.get("/docs")
+        assert answer.status_code == 200
+        assert not re.search(r"https?:|//[a-z]|\ssrc=|<link", answer.text)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "http" not in policy
+        assert "/docs" not in (await client.get("/openapi.json")).json()["paths"]
+
+    run(tmp_path, body)
