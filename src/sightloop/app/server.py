@@ -157,6 +157,10 @@ class _Door:
     tokens: TokenFile
     tls: TlsFiles | None
 
+    def keeper(self, config: ServingConfig, clock: Clock, metrics: ServingMetrics) -> Doorkeeper:
+        rate = RateLimit(config.admin_calls_per_s, clock=clock)
+        return Doorkeeper(self.rules, tokens=self.tokens.tokens, rate=rate, metrics=metrics)
+
 
 async def _serve(
     spec: ServerSpec,
@@ -166,13 +170,7 @@ async def _serve(
     on_ready: Callable[[Serving], None],
     metrics: ServingMetrics,
 ) -> None:
-    tls = door.tls
-    keeper = Doorkeeper(
-        door.rules,
-        tokens=door.tokens.tokens,
-        rate=RateLimit(spec.config.admin_calls_per_s, clock=clock),
-        metrics=metrics,
-    )
+    tls, keeper = door.tls, door.keeper(spec.config, clock, metrics)
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     engine = open_sqlite(spec.workspace.serving_database)
     history = HistoryStore(engine)
