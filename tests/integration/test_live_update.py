@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,35 @@ def timed_update(client: Client, digest: str) -> Switch:
     return Switch(order_s, CLOCK.monotonic_s(), digest)
 
 
-def wait_until_recovered(client: Client) -> None:
+def wait_until(client: Client, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The first status of the line of which it holds."""
     deadline_s = CLOCK.monotonic_s() + 20
-    while (status := client.status("plate"))["degraded"] or not status["previous"]["alive"]:
+    while not holds(status := client.status("plate")):
         assert CLOCK.monotonic_s() < deadline_s, status
         CLOCK.sleep_s(0.02)
+    return status
+
+
+def wait_for_frame_in(client: Client, role: str) -> None:
+    wait_until(client, lambda status: status[role]["leases"])
+
+
+def kill(client: Client, role: str, *, at_work: bool) -> None:
+    """Kill a role's workers, where asked with a frame in one, and wait until others are there."""
+    pids = pids_of(wait_until(client, lambda status: pids_of(status[role]))[role])
+    if at_work:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        wait_for_frame_in(client, role)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+    def replaced(status: dict[str, Any]) -> bool:
+        now = set(pids_of(status[role]))
+        whole = not status["degraded"] and status["previous"]["alive"]
+        return bool(now) and now.isdisjoint(pids) and whole
+
+    wait_until(client, replaced)
 
 
 def test_twenty_updates_at_30_frames_per_second_lose_mix_and_delay_nothing(
@@ -74,27 +100,74 @@ def test_twenty_updates_at_30_frames_per_second_lose_mix_and_delay_nothing(
 
 
 def test_killed_workers_lose_no_frame_and_come_back(tmp_path: Path) -> None:
+    """A camera for each kill: no frame is in two killed workers, which would make it poison."""
     traffic = tiny_traffic(tmp_path)
     one, two = traffic.digests
-    with (
-        serve(traffic, tmp_path) as server,
-        Client(server.url) as client,
-        CameraProcess(
-            f"{server.url}/v1/detect", traffic.images, tmp_path / "records", fps=FPS
-        ) as camera,
-    ):
+    records = []
+    with serve(traffic, tmp_path) as server, Client(server.url) as client:
         timed_update(client, two)
-        for role in ("champion", "previous", "champion", "standby"):
-            for pid in pids_of(client.status("plate")[role]):
-                os.kill(pid, signal.SIGKILL)
-            wait_until_recovered(client)
+        for number, role in enumerate(("champion", "previous", "champion", "standby")):
+            out = tmp_path / f"records-{number}"
+            with CameraProcess(f"{server.url}/v1/detect", traffic.images, out, fps=FPS) as camera:
+                kill(client, role, at_work=role == "champion")
+                records += camera.stop()
         status = client.status("plate")
-        records = camera.stop()
     images = [path.read_bytes() for path in images_of(traffic.images)]
     result = check_records(records, images, switches=[], folder_of=traffic.folder_of)
     assert (result.lost, result.mixed) == (0, 0), result.faults
+    assert result.answered == result.sent > 0
     assert status["champion"]["release"]["digest"] == two
     assert status["previous"]["release"]["digest"] == one
+    assert not (traffic.workspace.root / "frames").exists()
+
+
+def test_frame_that_was_in_two_killed_workers_is_poison_and_the_next_is_answered(
+    tmp_path: Path,
+) -> None:
+    traffic = tiny_traffic(tmp_path, images=2)
+    frame, other = (path.read_bytes() for path in images_of(traffic.images))
+    with (
+        serve(traffic, tmp_path) as server,
+        Client(server.url) as client,
+        Client(server.url) as asking,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        timed_update(client, traffic.digests[1])
+        status = client.status("plate")
+        pids = {role: pids_of(status[role]) for role in ("champion", "previous")}
+        for pid in (pid for members in pids.values() for pid in members):
+            os.kill(pid, signal.SIGSTOP)
+        answer = aside.submit(asking.detect, frame)
+        for role, members in pids.items():
+            wait_for_frame_in(client, role)
+            for pid in members:
+                os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ServerRefusedError) as caught:
+            answer.result()
+        assert caught.value.reason == "frame_kills_worker"
+        assert [path.read_bytes() for path in (traffic.workspace.root / "frames").iterdir()] == [
+            frame
+        ]
+        assert client.detect(other)["release"]["digest"] in traffic.digests
+
+
+def test_order_whose_standby_is_killed_before_it_begins_is_carried_out_by_another(
+    tmp_path: Path,
+) -> None:
+    traffic = tiny_traffic(tmp_path, images=1)
+    with (
+        serve(traffic, tmp_path) as server,
+        Client(server.url) as client,
+        Client(server.url) as ordering,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        (pid,) = pids_of(wait_until(client, lambda status: status["standby"])["standby"])
+        os.kill(pid, signal.SIGSTOP)
+        order = aside.submit(timed_update, ordering, traffic.digests[1])
+        wait_until(client, lambda status: pids_of(status["candidate"]) == [pid])
+        os.kill(pid, signal.SIGKILL)
+        assert order.result().digest == client.status("plate")["champion"]["release"]["digest"]
+    assert '"standby_replaced"' in server.log.read_text()
 
 
 def test_restart_after_kill_comes_back_with_champion_previous_and_history(tmp_path: Path) -> None:
@@ -110,8 +183,7 @@ def test_restart_after_kill_comes_back_with_champion_previous_and_history(tmp_pa
         assert CLOCK.monotonic_s() < deadline_s, "workers outlive a killed server"
         CLOCK.sleep_s(0.05)
     with serve(traffic, tmp_path) as server, Client(server.url) as client:
-        wait_until_previous(client)
-        status = client.status("plate")
+        status = wait_until(client, lambda status: status["previous"])
         assert status["champion"]["release"]["digest"] == two
         assert status["previous"]["release"]["digest"] == one
         assert [event["action"] for event in client.history("plate")] == ["start", "update"]
@@ -123,13 +195,6 @@ def pids_of(held: dict[str, Any] | None) -> list[int]:
     if held is None:
         return []
     return [worker["pid"] for worker in held.get("workers", [held])]
-
-
-def wait_until_previous(client: Client) -> None:
-    deadline_s = CLOCK.monotonic_s() + 20
-    while client.status("plate")["previous"] is None:
-        assert CLOCK.monotonic_s() < deadline_s
-        CLOCK.sleep_s(0.02)
 
 
 def test_second_server_on_the_workspace_and_on_the_port_are_refused(tmp_path: Path) -> None:

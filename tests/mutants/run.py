@@ -142,10 +142,10 @@ MUTANTS = (
     Mutant(
         name="publish before ready",
         file="serving/update.py",
-        text="        result = await self._prove(worker, source)\n",
+        text="        self._line.candidate = worker\n",
         replacement=(
+            "        self._line.candidate = worker\n"
             "        self._line.switch(promoted(self._line.slot.table, worker)[0])\n"
-            "        result = await self._prove(worker, source)\n"
         ),
         test="tests/unit/serving/test_update.py::"
         "test_readers_reach_a_candidate_only_after_it_is_ready",

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from sightloop._support.clock import Clock
 from sightloop.config.serving import ServingConfig
@@ -28,6 +29,8 @@ from sightloop.serving.standby import Standby
 from sightloop.serving.workers import Worker
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
+
+T = TypeVar("T")
 
 _RELOAD_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 
@@ -128,14 +131,34 @@ class ServedLine:
                 raise result
         return WorkerGroup(release, (*workers, *loaded))
 
+    async def with_standby(self, carry_out: Callable[[Worker], Awaitable[T]]) -> T:
+        """Have the standby carry an order out, or another where it ends before it began.
+
+        A standby that was killed a moment ago is not known to be dead yet: what it was offered is
+        not at fault. Once only: what ends two workers is told as it is.
+
+        Raises:
+            WorkerDiedError: Both ended; or one did that had begun.
+        """
+        worker = await self.standby.take()
+        try:
+            return await carry_out(worker)
+        except WorkerDiedError:
+            if worker.began or self._closing:
+                raise
+        emit("standby_replaced", line=self.parts.name, pid=worker.pid)
+        return await carry_out(await self.standby.take())
+
     async def load_again(self, release: ReleaseId) -> Worker:
         """Give a READY worker of a release that the slot has proven before.
 
         Raises:
             ReleaseNotReadyError: It no longer verifies or loads.
-            WorkerDiedError: The worker ended meanwhile.
+            WorkerDiedError: The worker ended meanwhile; see `with_standby`.
         """
-        worker = await self.standby.take()
+        return await self.with_standby(lambda worker: self._load_in(worker, release))
+
+    async def _load_in(self, worker: Worker, release: ReleaseId) -> Worker:
         source = self.parts.release_path(release.digest)
         order = self.order_for(source, gated=False)
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sightloop.errors import WorkerDiedError
 from sightloop.serving.workers import Worker
 
 
@@ -27,12 +28,18 @@ class Standby:
         return self._worker.pid if self._worker is not None and self._worker.alive else None
 
     async def take(self) -> Worker:
-        """The idle worker, or a new one where there is none. The caller owns it from here."""
+        """The idle worker, or a new one where there is none. The caller owns it from here.
+
+        Raises:
+            WorkerDiedError: The line ends; there are no workers any more.
+        """
         if self._pause is not None:
             self._pause.cancel()
-        await self._fill()
-        worker, self._worker = self._worker, None
-        assert worker is not None, "_fill() left one"
+        while (worker := self._worker) is None or not worker.alive:
+            if self._closed:
+                raise WorkerDiedError("expected a worker, found that the line ends")
+            await asyncio.shield(self._fill())  # as in `_wait_and_fill`
+        self._worker = None
         return worker
 
     def refill_after(self, seconds: float) -> None:

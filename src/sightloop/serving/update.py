@@ -144,10 +144,8 @@ class LineOrders:
             clock = self._parts.clock
             began_s = clock.monotonic_s()
             emit("update_ordered", line=self._parts.name, action=action.value, source=str(source))
-            worker = await self._line.standby.take()
-            self._line.candidate = worker
             try:
-                result = await self._try_candidate(worker, source, action)
+                result = await self._try_candidate(source, action)
             finally:
                 self._line.candidate = None
                 self._line.standby.refill_after(self._parts.config.standby_delay_s)
@@ -161,15 +159,16 @@ class LineOrders:
             self._report(outcome)
             return outcome
 
-    async def _try_candidate(self, worker: Worker, source: Path, action: Action) -> OrderResult:
+    async def _try_candidate(self, source: Path, action: Action) -> OrderResult:
         number = self._line.slot.table.order
-        result = await self._prove(worker, source)
-        if result.admitted:
+        result = await self._prove(source)
+        worker = self._line.candidate
+        if worker is not None and result.admitted:
             refused = await self._admit(worker, result, number, action)
             if refused is None:
                 return result
             result = OrderResult(result.release, (*result.verdicts, refused), admitted=False)
-        else:
+        elif worker is not None:
             self._line.retire(worker)
         refusal = result.refusal
         await self._parts.history.append(
@@ -180,7 +179,16 @@ class LineOrders:
         )
         return result
 
-    async def _prove(self, worker: Worker, source: Path) -> OrderResult:
+    async def _prove(self, source: Path) -> OrderResult:
+        try:
+            return await self._line.with_standby(lambda worker: self._prove_in(worker, source))
+        except WorkerDiedError:
+            message = "its process ended before it was READY"
+            return _not_loaded(source, "candidate_died", message)
+
+    async def _prove_in(self, worker: Worker, source: Path) -> OrderResult:
+        """Have a standby prove the bundle; it is the line's candidate from here."""
+        self._line.candidate = worker
         order = self._line.order_for(source, gated=True)
         config = self._parts.config
         try:
@@ -188,19 +196,9 @@ class LineOrders:
         except TimeoutError:
             state = worker.state
             worker.kill()
-            limit_s = limit_of(state, config)
             goal = "built" if state is ReleaseState.BUILDING else "READY"
-            reason, message = "candidate_timed_out", f"not {goal} after {limit_s:g} s"
-        except WorkerDiedError:
-            state = None
-            reason, message = "candidate_died", "its process ended before it was READY"
-        verdict = Verdict(
-            gate="load",
-            outcome=Outcome.FAIL,
-            reason=reason,
-            message=f"candidate {source.name}: {message}" + (f" (state {state})" if state else ""),
-        )
-        return OrderResult(release=None, verdicts=(verdict,), admitted=False)
+            message = f"not {goal} after {limit_of(state, config):g} s (state {state})"
+            return _not_loaded(source, "candidate_timed_out", message)
 
     def _state_watch(self) -> OnState:
         """Measures how long a candidate stays in each state."""
@@ -338,6 +336,12 @@ def _retain(group: WorkerGroup | None) -> None:
         for worker in group.living:
             if worker.state is ReleaseState.ACTIVE:
                 worker.enter(ReleaseState.RETAINED)
+
+
+def _not_loaded(source: Path, reason: str, message: str) -> OrderResult:
+    text = f"candidate {source.name}: {message}"
+    verdict = Verdict(gate="load", outcome=Outcome.FAIL, reason=reason, message=text)
+    return OrderResult(release=None, verdicts=(verdict,), admitted=False)
 
 
 def _not_switched(reason: str, message: str) -> Verdict:

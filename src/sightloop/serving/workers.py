@@ -55,6 +55,7 @@ class Worker:
         pid: Process id.
         state: Lifecycle of the release it holds; None while it is a standby.
         release: Which release it holds, from ADMITTED on.
+        began: Whether it has said anything of its order; nothing of a release is read before.
         batch_max: Most requests that it answers by one run of its network.
         on_state: Told the old and the new state; for whoever waits for an order.
         leases: Requests that it has not answered yet.
@@ -70,6 +71,7 @@ class Worker:
         self.pid = pid
         self.state: ReleaseState | None = None
         self.release: ReleaseId | None = None
+        self.began = False
         self.batch_max = 1
         self.on_state: Callable[[ReleaseState | None, ReleaseState], None] | None = None
         self.alive = True
@@ -212,6 +214,7 @@ class Worker:
             if not self._open:
                 self._drained.set()
         elif kind is Kind.STATE:
+            self.began = True
             self.enter(ReleaseState(body.decode()))
         elif self._result is not None and not self._result.done():
             self._result.set_result(result_from_bytes(body))

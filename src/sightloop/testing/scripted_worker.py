@@ -36,7 +36,7 @@ class Script:
 
     Attributes:
         refuse_with: Reason of a FAIL verdict instead of an admission.
-        die_in: State after which the worker is gone.
+        die_in: State after which the worker is gone; ORDERED: before it says any.
         hang_in: State after which nothing more is heard of it, until `resume`.
         hold: While set, images are not answered.
         say_state: Further state words sent before the result (nonsense, for instance).
@@ -166,6 +166,8 @@ class _FarEnd:
         states = STATES if order.gated else STATES[:3]
         if script.build:
             states = (states[0], "BUILDING", *states[1:])
+        if script.die_in == "ORDERED":
+            raise ConnectionResetError
         for state in (*states, *script.say_state):
             self._send(Kind.STATE, state.encode())
             if state == script.die_in:

@@ -168,6 +168,22 @@ def test_recovery_that_hangs_is_killed_and_tried_again(tmp_path: Path) -> None:
     run(tmp_path, body, config=CONFIG.model_copy(update={"candidate_timeout_s": 0.1}))
 
 
+def test_release_is_loaded_again_although_the_standby_was_killed_a_moment_ago(
+    tmp_path: Path,
+) -> None:
+    async def body(it: ScriptedLine) -> None:
+        await until(lambda: it.line.standby.pid is not None)
+        killed = it.line.standby.pid
+        assert killed is not None
+        it.workers.die(killed)
+        champion = it.line.slot.table.champion
+        assert champion is not None
+        worker = await it.line.load_again(champion.release)
+        assert (worker.state, worker.pid == killed) == ("READY", False)
+
+    run(tmp_path, body)
+
+
 def test_standby_that_dies_is_refilled(tmp_path: Path) -> None:
     async def body(it: ScriptedLine) -> None:
         await until(lambda: it.line.standby.pid is not None)

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from sightloop.serving.asking import Ask
 from sightloop.serving.history import Action, ReleaseId, SlotEvent
 from sightloop.serving.order import OrderResult
 from sightloop.serving.workers import Worker
+from sightloop.telemetry.events import set_sink
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, release_of, scripted_line, until
 from sightloop.testing.scripted_worker import Script
 
@@ -72,6 +73,45 @@ def test_failed_candidate_leaves_champion_serving(
         assert await semver_of_answer(it) == "1.0.0"
         events = await it.line.parts.history.events()
         assert (events[-1].action, events[-1].reason) == (Action.REFUSED, reason)
+
+    run(tmp_path, body)
+
+
+def test_order_that_meets_a_standby_killed_a_moment_ago_is_carried_out_by_another(
+    tmp_path: Path,
+) -> None:
+    async def body(it: ScriptedLine) -> None:
+        await until(lambda: it.line.standby.pid is not None)
+        killed = it.line.standby.pid
+        assert killed is not None
+        it.workers.die(killed)
+        assert it.line.standby.pid == killed, "its death is not known yet"
+        events: list[Mapping[str, object]] = []
+        set_sink(events.append)
+        outcome = await it.orders.update(it.source("1.1.0"))
+        assert outcome.switched, outcome.refusal
+        assert await semver_of_answer(it) == "1.1.0"
+        replaced = {"event": "standby_replaced", "line": "plate", "pid": killed}
+        assert [event for event in events if event["event"] == "standby_replaced"] == [replaced]
+
+    try:
+        run(tmp_path, body)
+    finally:
+        set_sink(None)
+
+
+@pytest.mark.parametrize(("state", "orders"), [("ORDERED", 2), ("VERIFYING", 1)])
+def test_candidate_that_ends_workers_is_tried_again_only_if_nothing_of_it_was_read(
+    tmp_path: Path, state: str, orders: int
+) -> None:
+    async def body(it: ScriptedLine) -> None:
+        it.workers.script = Script(die_in=state)
+        before = len(it.workers.orders)
+        outcome = await it.orders.update(it.source("1.1.0"))
+        assert outcome.refusal is not None
+        assert outcome.refusal.reason == "candidate_died"
+        assert len(it.workers.orders) - before == orders
+        assert await semver_of_answer(it) == "1.0.0"
 
     run(tmp_path, body)
 
