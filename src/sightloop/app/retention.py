@@ -1,14 +1,18 @@
-"""Remove releases that nothing names any more from a workspace's store.
+"""Remove releases that nothing names any more from a workspace's store, and what they leave behind.
 
 Invariant: slots, holds and aliases are all read before the first removal, and slots again before
 each; one that cannot be read ends the whole. A release offered a moment ago may be on its way
-into a slot and stays. MLflow's own copies are left alone: its garbage collector deletes what a
-live alias points to, so nothing here calls it.
+into a slot and stays. Engines and kept answers go when the store no longer has their release and
+no slot or hold names it; they can be made again. MLflow's own copies are left alone: its garbage
+collector deletes what a live alias points to, so nothing here calls it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from sightloop._support.clock import Clock
 from sightloop.app.release_roles import Named, held, merged, registry_aliases, slot_roles
@@ -16,7 +20,23 @@ from sightloop.config.workspace import Workspace
 from sightloop.distribution.retention import RetentionPlan, plan_retention
 from sightloop.distribution.store import ReleaseStore, StoreEntry
 from sightloop.errors import ConfigError
+from sightloop.gates.kept_answers import find_answers
 from sightloop.release.bundle import read_bundle
+from sightloop.runtime.engines import find_engines, remove_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An engine's folder or a file of kept answers.
+
+    Attributes:
+        kind: Which of them.
+        path: Where it lies, from the workspace.
+    """
+
+    kind: Literal["engine", "answers"]
+    path: Path
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +46,13 @@ class Pruned:
     Attributes:
         plan: What stays and why, and what nothing names.
         removed: What is gone now; empty for a dry run.
-        freed_bytes: Size of what nothing names.
+        leftovers: What is gone, or would go, of releases that are not in the store.
+        freed_bytes: Size of what nothing names, with the leftovers.
     """
 
     plan: RetentionPlan
     removed: tuple[StoreEntry, ...]
+    leftovers: tuple[Leftover, ...]
     freed_bytes: int
 
 
@@ -66,8 +88,11 @@ def prune(
     )
     plan = plan_retention(entries, named, keep_last=keep_last)
     sizes = {entry: _size_bytes(store, entry) for entry in plan.unreachable}
-    removed = [] if dry_run else list(_remove(workspace, store, plan.unreachable))
-    return Pruned(plan, tuple(removed), sum(sizes.values()))
+    removed = () if dry_run else _remove(workspace, store, plan.unreachable)
+    found = _leftovers(workspace, gone=plan.unreachable if dry_run else ())
+    leftovers = tuple(one for one in found if dry_run or _remove_leftover(workspace.root, one))
+    freed_bytes = sum(sizes.values()) + sum(one.bytes for one in leftovers)
+    return Pruned(plan, removed, leftovers, freed_bytes)
 
 
 def _remove(
@@ -80,6 +105,37 @@ def _remove(
             store.remove(entry.digest)
             removed.append(entry)
     return tuple(removed)
+
+
+def _leftovers(workspace: Workspace, *, gone: Iterable[StoreEntry]) -> tuple[Leftover, ...]:
+    """What lies there of releases that the store has not; those of `gone` count as removed.
+
+    The store is read last: a release is there before an engine or an answer of it is.
+    """
+    lying: list[tuple[Literal["engine", "answers"], Path, str]] = [
+        *(("engine", path, digest) for path, digest in find_engines(workspace.engines).items()),
+        *(("answers", path, digest) for path, digest in find_answers(workspace.answers).items()),
+    ]
+    wanted = {*merged(slot_roles(workspace), held(workspace))}
+    wanted |= ReleaseStore(workspace.releases).digests() - {entry.digest for entry in gone}
+    return tuple(
+        Leftover(kind, path.relative_to(workspace.root), _tree_bytes(path))
+        for kind, path, digest in lying
+        if not any(known.startswith(digest) for known in wanted)
+    )
+
+
+def _remove_leftover(root: Path, leftover: Leftover) -> bool:
+    path = root / leftover.path
+    if leftover.kind == "engine":
+        return remove_engine(path)
+    path.unlink(missing_ok=True)
+    return True
+
+
+def _tree_bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _offered_lately(

@@ -72,11 +72,15 @@ def prune(
     for entry in done.plan.unreachable:
         word = "removed" if entry in done.removed else "remove" if dry_run else "keep"
         print(f"{word:<7} {entry.line}@{entry.semver} {entry.digest[:12]}")
+    for leftover in done.leftovers:
+        print(f"{'remove' if dry_run else 'removed':<7} {leftover.path}")
+    rest = f" and {len(done.leftovers)} leftovers" if done.leftovers else ""
     megabytes = f"{done.freed_bytes / 1e6:.1f} MB"
     if dry_run:
-        print(f"{len(done.plan.unreachable)} would be removed, {megabytes}; nothing was changed")
+        count = len(done.plan.unreachable)
+        print(f"{count} would be removed{rest}, {megabytes}; nothing was changed")
     else:
-        print(f"{len(done.removed)} removed, {megabytes}")
+        print(f"{len(done.removed)} removed{rest}, {megabytes}")
 
 
 def _find(release: str, workspace: Workspace) -> tuple[ReleaseStore, str]:
@@ -105,5 +109,8 @@ def _as_json(done: Pruned, *, dry_run: bool) -> dict[str, object]:
         ],
         "unreachable": [entry._asdict() for entry in done.plan.unreachable],
         "removed": [entry._asdict() for entry in done.removed],
+        "leftovers": [
+            {"kind": one.kind, "path": str(one.path), "bytes": one.bytes} for one in done.leftovers
+        ],
         "bytes": done.freed_bytes,
     }

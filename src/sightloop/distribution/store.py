@@ -212,14 +212,18 @@ class ReleaseStore:
             )
         return bundle
 
+    def digests(self) -> frozenset[str]:
+        """What is here by name alone, damaged or not."""
+        if not self.root.is_dir():
+            return frozenset()
+        return frozenset(
+            folder.name for folder in self.root.iterdir() if _DIGEST.fullmatch(folder.name)
+        )
+
     def entries(self) -> tuple[StoreEntry, ...]:
         """What is here by line, then semver, as the manifests say. A damaged one is logged."""
-        if not self.root.is_dir():
-            return ()
         found = []
-        for folder in self.root.iterdir():
-            if _DIGEST.fullmatch(folder.name) is None:
-                continue
+        for folder in map(self.path_of, self.digests()):
             try:
                 bundle = read_bundle(folder)
             except BundleError as error:

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,6 +35,7 @@ from sightloop.vision.detections import Detections
 SCHEMA: Final = "sightloop.answers/1"
 FILES_MAX: Final = 64
 _BYTES_MAX: Final = 64 << 20
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SOFTWARE: Final = ("sightloop", "onnxruntime", "numpy", "opencv-python-headless", "simplejpeg")
 
 
@@ -107,6 +109,13 @@ def keep_answers(folder: Path, kept: ReleaseAnswers) -> None:
         _drop_oldest(folder)
     except OSError as error:
         emit("answers_not_kept", release=kept.digest, error=str(error))
+
+
+def find_answers(folder: Path) -> dict[Path, str]:
+    """Files of kept answers, each with its release's digest."""
+    return {
+        path: path.stem for path in sorted(folder.glob("*.json")) if _DIGEST.fullmatch(path.stem)
+    }
 
 
 def _drop_oldest(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from sightloop.config.workspace import Workspace, open_workspace
 from sightloop.distribution.holds import Holds
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ConfigError
+from sightloop.gates.kept_answers import ReleaseAnswers, keep_answers
 from sightloop.release.signing import create_key, load_trust
+from sightloop.runtime.engines import EngineKey, build_once
 from sightloop.serving.history import Action, HistoryStore, ReleaseId, SlotEvent
 from sightloop.testing.tiny_detectors import build_tiny_release
 
@@ -81,6 +84,64 @@ def test_dry_run_says_the_same_and_removes_nothing(workspace: Workspace) -> None
     assert dry.removed == ()
     assert sorted(_digests(workspace)) == list(VERSIONS)
     assert _prune(workspace).removed == dry.plan.unreachable
+
+
+def _leave(workspace: Workspace, semver: str, digest: str = "") -> tuple[Path, Path]:
+    """An engine and kept answers of a release."""
+    digest = digest or _digests(workspace)[semver]
+    key = EngineKey("tensorrt", "NVIDIA L4 8.9", "550.54", "onnxruntime 1.32.0", "fp32", digest)
+    engine = build_once(
+        workspace.engines, key, lambda folder: _write(folder / "part.engine", b"e" * 1000)
+    )
+    answers = ReleaseAnswers(digest, {"release": digest}, {})
+    keep_answers(workspace.answers, answers)
+    return engine, workspace.answers / f"{digest}.json"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def test_engines_and_answers_go_with_their_release_and_those_in_use_stay(
+    workspace: Workspace,
+) -> None:
+    _serve(workspace, "1.3.0", "1.0.0", "1.1.0")
+    Holds(ReleaseStore(workspace.releases)).add(_digests(workspace)["1.2.0"], "why")
+    left = {semver: _leave(workspace, semver) for semver in VERSIONS}
+    own = workspace.engines / "tensorrt-nvidia-l4-8-9" / "notes"
+    own.mkdir()
+    lost = _leave(workspace, "0.9.0", digest="9" * 64)
+    dry = _prune(workspace, dry_run=True)
+    gone = {*lost, *left["1.3.0"]}
+    assert {workspace.root / one.path for one in dry.leftovers} == gone
+    assert all(path.exists() for path in gone)
+    done = _prune(workspace)
+    assert (done.leftovers, done.freed_bytes) == (dry.leftovers, dry.freed_bytes)
+    assert done.freed_bytes > sum(one.bytes for one in done.leftovers) > 2000
+    assert not any(path.exists() for path in gone)
+    kept = [path for semver in VERSIONS if semver != "1.3.0" for path in left[semver]]
+    assert all(path.exists() for path in (*kept, own))
+    assert len(list(workspace.engines.glob("*/*.lock"))) == len(VERSIONS) - 1
+
+
+def test_engine_and_answers_of_a_champion_stay_although_the_store_lost_it(
+    workspace: Workspace,
+) -> None:
+    _serve(workspace, "1.0.0")
+    left = _leave(workspace, "1.0.0")
+    ReleaseStore(workspace.releases).remove(_digests(workspace)["1.0.0"])
+    assert _prune(workspace).leftovers == ()
+    assert all(path.exists() for path in left)
+
+
+def test_engine_that_is_being_built_stays(workspace: Workspace) -> None:
+    engine, answers = _leave(workspace, "0.9.0", digest="9" * 64)
+    with open(engine.with_suffix(".lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = _prune(workspace)
+    assert [one.kind for one in done.leftovers] == ["answers"]
+    assert engine.exists()
+    assert not answers.exists()
 
 
 def test_release_offered_lately_stays(workspace: Workspace, tmp_path: Path) -> None:

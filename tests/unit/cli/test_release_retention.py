@@ -45,6 +45,23 @@ def test_held_release_outlives_a_prune(workspace: Path) -> None:
     assert "1 removed" in _run("prune", *ALL, "--workspace", workspace)
 
 
+def test_leftovers_of_releases_that_are_gone_are_listed_by_a_dry_run_and_removed(
+    workspace: Path,
+) -> None:
+    answers = workspace / "answers" / f"{'9' * 64}.json"
+    answers.parent.mkdir()
+    answers.write_text("{}")
+    dry = _run("prune", "--dry-run", "--workspace", workspace)
+    assert f"remove  answers/{'9' * 64}.json" in dry
+    assert "0 would be removed and 1 leftovers" in dry
+    assert answers.exists()
+    done = json.loads(_run("prune", "--workspace", workspace, "--json"))
+    assert done["leftovers"] == [
+        {"kind": "answers", "path": f"answers/{'9' * 64}.json", "bytes": 2}
+    ]
+    assert not answers.exists()
+
+
 def test_defaults_keep_what_was_just_made(workspace: Path) -> None:
     done = json.loads(_run("prune", "--keep-last", 0, "--workspace", workspace, "--json"))
     assert done["removed"] == []

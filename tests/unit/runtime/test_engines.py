@@ -3,11 +3,19 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from sightloop.errors import ModelLoadError
-from sightloop.runtime.engines import EngineKey, build_once, is_built
+from sightloop.runtime import engines
+from sightloop.runtime.engines import (
+    EngineKey,
+    build_once,
+    find_engines,
+    is_built,
+    remove_engine,
+)
 
 KEY = EngineKey("tensorrt", "NVIDIA L4 8.9", "550.54", "onnxruntime 1.32.0", "fp32", "d" * 64)
 
@@ -56,6 +64,48 @@ def test_half_written_engine_is_not_built_upon(tmp_path: Path) -> None:
     build_once(tmp_path, KEY, _write)
     assert not (folder / "stale.engine").exists()
     assert (folder / "part.engine").exists()
+
+
+def test_removed_engine_is_built_again_and_its_lock_is_gone(tmp_path: Path) -> None:
+    folder = build_once(tmp_path, KEY, _write)
+    assert find_engines(tmp_path) == {folder: KEY.digest[:12]}
+    assert remove_engine(folder)
+    assert find_engines(tmp_path) == {}
+    assert not list(tmp_path.glob("*/*"))
+    assert is_built(build_once(tmp_path, KEY, _write))
+
+
+def test_engine_that_is_being_built_is_not_removed(tmp_path: Path) -> None:
+    removed: list[bool] = []
+
+    def compile_into(folder: Path) -> None:
+        removed.append(remove_engine(folder))
+        _write(folder)
+
+    assert is_built(build_once(tmp_path, KEY, compile_into))
+    assert removed == [False]
+
+
+def test_who_waited_for_a_removed_engine_builds_alone(tmp_path: Path) -> None:
+    """The lock that it waited for is no longer the one of that name."""
+    folder = build_once(tmp_path, KEY, _write)
+    lock = folder.with_suffix(".lock")
+    opened: list[Path] = []
+    real = open
+
+    def open_late(path: Path, mode: str) -> IO[str]:
+        stream = real(path, mode)
+        if not opened:
+            opened.append(path)
+            lock.unlink()  # between the opening and the locking
+        return stream
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "open", open_late, raising=False)
+        with engines._alone(lock):
+            assert lock.exists()
+            with pytest.raises(BlockingIOError), engines._alone(lock, wait=False):
+                pass
 
 
 def _build_and_count(cache: Path, log: Path) -> None:
