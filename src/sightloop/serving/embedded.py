@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightloop._support.clock import Clock, SystemClock
+from sightloop.config.serving import load_serving_config
 from sightloop.config.workspace import DEFAULT_WORKSPACE, open_workspace
 from sightloop.distribution.store import ReleaseStore
 from sightloop.errors import ReleaseNotFoundError
 from sightloop.gates.chain import DEFAULT_POLICY, GatePolicy
 from sightloop.release.bundle import read_bundle
 from sightloop.release.signing import load_trust
-from sightloop.runtime.compute import Compute
+from sightloop.runtime.compute import Compute, Provider
 from sightloop.serving.embedded_history import EmbeddedHistory
 from sightloop.serving.embedded_orders import EmbeddedOrders, EmbeddedParts, closed_error
 from sightloop.serving.embedded_slot import FrameAnswer, HeldSlot
@@ -54,6 +55,7 @@ class Detector:
         trust: Sequence[str | Path] = (),
         history: str | Path | None = None,
         policy: GatePolicy = DEFAULT_POLICY,
+        provider: str = "cpu",
         threads: int = 1,
         clock: Clock | None = None,
     ) -> None:
@@ -69,15 +71,22 @@ class Detector:
             trust: Public keys to trust besides the workspace's.
             history: SQLite file of this detector's history; None forgets it at the end.
             policy: Bounds of the gates.
-            threads: Threads of one inference, the caller's among them.
+            provider: What runs the networks, as `serve.provider`: cpu, cuda, tensorrt, openvino or
+                torch. One that is not there is refused, never replaced by the CPU.
+            threads: Threads of one inference, the caller's among them, as `serve.threads`.
             clock: Where times come from; the machine's when None.
 
         Raises:
-            RefusedAtStartError: A gate refused the first release.
+            ConfigError: No such provider, or no such number of threads.
+            RefusedAtStartError: A gate refused the first release; `load` where the provider is not
+                there (`provider_not_installed`, `provider_not_started`).
             ReleaseNotFoundError: No such release.
             ReleaseNotReadyError: Neither champion nor previous of the history loads again.
             WorkspaceError: The workspace or the history cannot be used.
         """
+        checked = load_serving_config(
+            file=None, flags={"provider": provider, "threads": threads}, environment={}
+        )
         opened = open_workspace(Path(workspace))
         trusted = load_trust(opened.keys, [Path(path) for path in trust])
         self.line = line or _line_of(release)
@@ -91,7 +100,11 @@ class Detector:
             history=self._history,
             answers=opened.answers,
             policy=policy,
-            compute=Compute(threads=threads),
+            compute=Compute(
+                provider=Provider(checked.provider),
+                threads=checked.threads,
+                engine_cache=opened.engines,
+            ),
             clock=clock or SystemClock(),
         )
         self._orders = EmbeddedOrders(parts)

@@ -1,15 +1,23 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import sightloop
-from sightloop.errors import FrameShapeError, RefusedAtStartError, ServingError, WorkspaceError
+from sightloop.errors import (
+    ConfigError,
+    FrameShapeError,
+    RefusedAtStartError,
+    ServingError,
+    WorkspaceError,
+)
 from sightloop.release.bundle import verify_bundle
 from sightloop.release.signing import load_trust
+from sightloop.runtime.compute import Provider
 from sightloop.runtime.loaded_release import LoadedRelease, load_release
 from sightloop.serving.embedded import Detector
 from sightloop.serving.embedded_slot import FrameAnswer
@@ -257,3 +265,52 @@ def test_frame_is_answered_while_an_update_is_at_the_gates(
     go_on.set()
     assert update.result(30).switched
     assert detector.detect(FRAME).release.semver == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"provider": "gpu"}, "serve.provider.*found 'gpu'"),
+        ({"threads": 0}, "serve.threads.*found 0"),
+        ({"threads": 65}, "serve.threads.*found 65"),
+    ],
+)
+def test_provider_and_threads_are_those_of_a_server(
+    traffic: Traffic, settings: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(ConfigError, match=found):
+        Detector("plate@1.0.0", workspace=traffic.workspace.root, **settings)
+
+
+def verdicts_of(error: RefusedAtStartError) -> list[dict[str, str]]:
+    found = error.outcome["verdicts"]
+    assert isinstance(found, list)
+    return found
+
+
+@pytest.mark.parametrize("provider", Provider)
+def test_detector_on_a_provider_answers_as_the_cpu_does_through_an_update(
+    traffic: Traffic, provider: Provider
+) -> None:
+    try:
+        detector = Detector(
+            "plate@1.0.0", workspace=traffic.workspace.root, provider=provider.value, threads=2
+        )
+    except RefusedAtStartError as error:
+        (verdict,) = [v for v in verdicts_of(error) if v["outcome"] != "PASS"]
+        reason = verdict["reason"]
+        assert provider is not Provider.CPU
+        assert reason in ("provider_not_installed", "provider_not_started")
+        pytest.skip(f"{provider}: {reason} on this machine")
+    with detector:
+        for semver, digest in zip(("1.0.0", "1.1.0"), traffic.digests, strict=False):
+            if semver != "1.0.0":
+                assert detector.update(semver).switched
+            held = detector.slot.table.champion
+            assert held is not None
+            assert held.release.digest == digest
+            assert detector._orders._parts.compute.provider is provider
+            found, expected = detector(FRAME), loaded(traffic, digest).detect(FRAME)
+            assert len(expected) > 0
+            assert np.array_equal(found.classes, expected.classes)
+            assert np.allclose(found.boxes, expected.boxes, rtol=0, atol=0.05)
