@@ -31,6 +31,7 @@
     │   ├── WorkerDiedError        the worker process ended with the request
     │   ├── FrameKillsWorkerError  this frame has killed two workers
     │   ├── OverloadedError        no room in the queue, or no time left
+    │   │   └── TooManyBytesError  no room for the request's body
     │   ├── DeadlineExceededError  the worker did not answer in time
     │   ├── UnsupportedError       a part of a protocol that is not offered
     │   ├── UnauthenticatedError   no token, or none that is known here
@@ -259,6 +260,12 @@ class OverloadedError(ServingError):
 
     default_reason = "overloaded"
     retryable = True
+
+
+class TooManyBytesError(OverloadedError):
+    """The bodies of other requests leave no room for this one's; it was refused, mostly unread."""
+
+    default_reason = "too_many_bytes"
 
 
 class DeadlineExceededError(ServingError):

@@ -54,6 +54,7 @@ from sightloop.serving.detect_path import DetectPath
 from sightloop.serving.doorkeeper import Doorkeeper, DoorRules
 from sightloop.serving.history import HistoryStore
 from sightloop.serving.line import ServedLine
+from sightloop.serving.open_bytes import OpenBytes
 from sightloop.serving.open_inference import OpenInference
 from sightloop.serving.open_inference_rest import mount_open_inference
 from sightloop.serving.rate_limit import RateLimit
@@ -170,12 +171,11 @@ async def _serve(
     on_ready: Callable[[Serving], None],
     metrics: ServingMetrics,
 ) -> None:
-    tls, keeper = door.tls, door.keeper(spec.config, clock, metrics)
+    tls = door.tls
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
     engine = open_sqlite(spec.workspace.serving_database)
     history = HistoryStore(engine)
-    zygote = spec.zygote or Zygote(environment=spec.environment)
-    spawner = Spawner(spec.environment, zygote)
+    spawner = Spawner(spec.environment, spec.zygote or Zygote(environment=spec.environment))
     lines: dict[str, ServedLine] = {}
     grpc_server = None
     try:
@@ -201,12 +201,13 @@ async def _serve(
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
         audit = AuditLog(AuditStore(engine), executor=executor, clock=clock)
-        folders = bundle_folders(spec.config, keeper.rules, spec.workspace.root)
+        folders = bundle_folders(spec.config, door.rules, spec.workspace.root)
         admin = AdminPlane(lines, orders, log=audit, folders=folders, machine=collector.machine)
-        data = DataPlane(lines, metrics=metrics, clock=clock)
-        planes = _Planes(data, admin, keeper, metrics)
+        planes = _planes(around, door, lines, admin)
         plane = _open_inference(lines, planes, store, clock)
-        address = await grpc_server.serve(plane, keeper) if grpc_server is not None else None
+        address = None
+        if grpc_server is not None:
+            address = await grpc_server.serve(plane, planes.keeper, planes.open_bytes)
         await _answer_requests(
             _uvicorn_config(_application(planes, plane, spec.config), spec.config, tls, metrics),
             listener,
@@ -245,6 +246,21 @@ class _Planes:
     admin: AdminPlane
     keeper: Doorkeeper
     metrics: ServingMetrics
+    open_bytes: OpenBytes
+
+
+def _planes(
+    around: Surroundings, door: _Door, lines: dict[str, ServedLine], admin: AdminPlane
+) -> _Planes:
+    config, metrics, clock = around.config, around.metrics, around.clock
+    keeper = door.keeper(config, clock, metrics)
+    open_bytes = OpenBytes(
+        config.open_bytes_max,
+        requests_max=config.connections_max,
+        refused=lambda error: metrics.refused.labels("data", error.reason).inc(),
+    )
+    data = DataPlane(lines, metrics=metrics, clock=clock)
+    return _Planes(data, admin, keeper, metrics, open_bytes)
 
 
 def _open_inference(
@@ -256,8 +272,8 @@ def _open_inference(
 
 def _application(planes: _Planes, plane: OpenInference, config: ServingConfig) -> DetectPath:
     """Everything that is answered over HTTP."""
-    limits, said = BodyLimits(config.body_bytes_max, config.body_timeout_s), version("sightloop")
-    keeper = planes.keeper
+    limits = BodyLimits(config.body_bytes_max, config.body_timeout_s, planes.open_bytes)
+    keeper, said = planes.keeper, version("sightloop")
     app = build_rest(
         planes.data,
         planes.admin,

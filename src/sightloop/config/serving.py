@@ -83,6 +83,9 @@ class ServingConfig(BaseModel):
     """Share of the machine by model line, where all want more than there is; 1.0 if not named."""
     body_bytes_max: Annotated[int, Field(ge=1024)] = 32 << 20
     """Largest request body."""
+    open_bytes_max: Annotated[int, Field(ge=1024)] = 512 << 20
+    """Bytes of the bodies of all open requests together; half of it is parted evenly among
+    `connections_max`, and a body within its part is never refused for the others'."""
     pixels_max: Annotated[int, Field(ge=1024)] = 50_000_000
     """Largest image, width times height, read from its header before it is decoded."""
     pending_max: Annotated[int, Field(ge=1)] = 64

@@ -16,7 +16,6 @@ from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.request_rest import BodyLimits, documented, read_body
 from sightloop.serving.update import OrderOutcome
 
-_ORDER_BYTES_MAX: Final = 64 << 10
 _LOOK: Final = (401, 403, 404, 422, 429)
 _ORDER: Final = (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503)
 _Order = TypeVar("_Order", bound=BaseModel)
@@ -39,17 +38,17 @@ class RollbackBody(BaseModel):
     digest: _Digest | None = None
 
 
-def build_admin(admin: AdminPlane, keeper: Doorkeeper, *, seconds_max: float) -> APIRouter:
+def build_admin(admin: AdminPlane, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
     """The routes of the admin plane.
 
     Args:
         admin: What is asked and ordered.
         keeper: Who may.
-        seconds_max: How long an order's body may take to come.
+        limits: What an order's body may be.
     """
     router = APIRouter(tags=["admin"])
     _mount_looks(router, admin, keeper)
-    _mount_orders(router, admin, keeper, BodyLimits(_ORDER_BYTES_MAX, seconds_max))
+    _mount_orders(router, admin, keeper, limits)
     return router
 
 

@@ -9,7 +9,6 @@ both call the same data plane and the same errors.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -17,13 +16,8 @@ from urllib.parse import parse_qs
 from sightloop.errors import ProtocolError, SightloopError
 from sightloop.serving.dataplane import DataPlane
 from sightloop.serving.doorkeeper import Doorkeeper
-from sightloop.serving.request_rest import (
-    BodyLimits,
-    headers_of,
-    status_of,
-    too_large,
-    too_slow,
-)
+from sightloop.serving.open_bytes import Share
+from sightloop.serving.request_rest import BodyLimits, answer_of, check_size, too_slow
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -59,53 +53,51 @@ class DetectPath:
             if self._keeper.rules.data_asks:
                 self._keeper.enter_data(_token_of(scope), _address_of(scope))
             line, stream, timeout_s = read_query(scope["query_string"])
-            image = await self._read(scope, receive)
-            if image is None:
-                return
-            reply = await self._data.detect(line, image, stream=stream, timeout_s=timeout_s)
+            with self._limits.open_bytes.share() as share:
+                image = await self._read(scope, receive, share)
+                if image is None:
+                    return
+                reply = await self._data.detect(line, image, stream=stream, timeout_s=timeout_s)
         except SightloopError as error:
-            await self._refuse(error, send)
+            await answer_of(error)(scope, receive, send)
             return
-        await _answer(send, reply.status, reply.body, ())
+        await _answer(send, reply.status, reply.body)
 
-    async def _read(self, scope: MutableMapping[str, Any], receive: Receive) -> bytes | None:
+    async def _read(
+        self, scope: MutableMapping[str, Any], receive: Receive, share: Share
+    ) -> bytes | None:
         """The whole body; None if the client is gone."""
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit():
-                self._check_size(int(value))
-        message = await receive()
-        body = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            self._check_size(len(body))
-            return bytes(body)
+                check_size(int(value), self._limits, share)
+        first: Message | None = None
+        if not share.takes_from_others:  # the connection's own bound is enough for the others
+            first = await receive()
+            body = first.get("body", b"")
+            if first["type"] == "http.request" and not first.get("more_body", False):
+                check_size(len(body), self._limits, share)
+                return bytes(body)
         try:
             async with asyncio.timeout(self._limits.seconds_max):
-                return await self._read_on(message, receive)
+                return await self._read_on(first or await receive(), receive, share)
         except TimeoutError:
             raise too_slow(self._limits) from None
 
-    async def _read_on(self, message: Message, receive: Receive) -> bytes | None:
+    async def _read_on(self, message: Message, receive: Receive, share: Share) -> bytes | None:
         """The same, of a body that comes in parts."""
         body = message.get("body", b"")
         parts, size = [body], len(body)
-        while message.get("more_body", False):
-            message = await receive()
-            part = message.get("body", b"")
-            size += len(part)
-            self._check_size(size)
-            parts.append(part)
-        return b"".join(parts) if message["type"] == "http.request" else None
-
-    def _check_size(self, found_bytes: int) -> None:
-        if found_bytes > self._limits.bytes_max:
-            raise too_large(found_bytes, self._limits.bytes_max)
-
-    async def _refuse(self, error: SightloopError, send: Send) -> None:
-        status = status_of(error)
-        named = headers_of(status, later=error.retryable)
-        headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
-        value = {"error": {"reason": error.reason, "message": error.message}}
-        await _answer(send, status, json.dumps(value).encode(), headers)
+        try:
+            while message.get("more_body", False):
+                check_size(size, self._limits, share)
+                message = await receive()
+                part = message.get("body", b"")
+                size += len(part)
+                parts.append(part)
+            check_size(size, self._limits, share)
+            return b"".join(parts) if message["type"] == "http.request" else None
+        finally:
+            parts.clear()  # an error's traceback would keep them until it is answered
 
 
 def _token_of(scope: Message) -> str | None:
@@ -118,11 +110,9 @@ def _address_of(scope: Message) -> str:
     return str(client[0]) if client else "unknown"
 
 
-async def _answer(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | tuple[()]
-) -> None:
+async def _answer(send: Send, status: int, body: bytes) -> None:
     length = (b"content-length", str(len(body)).encode())
-    start = {"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]}
+    start = {"type": "http.response.start", "status": status, "headers": [_JSON, length]}
     await send(start)
     await send({"type": "http.response.body", "body": body})
 

@@ -29,6 +29,7 @@ from sightloop.protocol.load_order import read_load_order
 from sightloop.serving.access import Caller, Role
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.in_order import InOrder
+from sightloop.serving.open_bytes import OpenBytes
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.serving.open_inference_rest import protocol_status
 from sightloop.serving.update import OrderOutcome
@@ -110,9 +111,13 @@ class GrpcServer:
         self._closing = asyncio.get_running_loop().create_future()
         self._stopping: asyncio.Future[None] | None = None
 
-    async def serve(self, plane: OpenInference, keeper: Doorkeeper) -> str:
-        """Answer from now on; gives the address."""
-        calls = _Calls(plane, keeper, self._closing)
+    async def serve(self, plane: OpenInference, keeper: Doorkeeper, open_bytes: OpenBytes) -> str:
+        """Answer from now on; gives the address.
+
+        `open_bytes` counts a message from when gRPC hands it over whole: what gRPC itself reads is
+        bounded by `calls_max` and `body_bytes_max`.
+        """
+        calls = _Calls(plane, keeper, open_bytes, self._closing)
         self._server.add_generic_rpc_handlers((_inference(calls), _health(plane)))
         await self._server.start()
         return self.address
@@ -133,7 +138,8 @@ class GrpcServer:
 def _inference(calls: _Calls) -> Any:
     """The generic handler of the protocol's service."""
     handlers = {
-        name: _unary(f"{name}Request", calls.data(answer)) for name, answer in CALLS.items()
+        name: _unary(f"{name}Request", calls.data(answer), calls.open_bytes)
+        for name, answer in CALLS.items()
     }
     handlers |= {
         name: _unary(f"{name}Request", partial(answer, calls))
@@ -165,12 +171,15 @@ def _as_bytes(message: Any) -> bytes:
     return bytes(message.SerializeToString())
 
 
-def _unary(kind: str, answer: Answer) -> Any:
+def _unary(kind: str, answer: Answer, open_bytes: OpenBytes | None = None) -> Any:
     """A handler that parses its message and turns errors into status codes."""
+    counted = open_bytes or OpenBytes.unbounded()
 
     async def handle(data: bytes, context: Context) -> Any:
         try:
-            return await answer(read_message(kind, data), context)
+            with counted.share() as share:
+                share.hold(len(data))
+                return await answer(read_message(kind, data), context)
         except SightloopError as error:
             status, reason, message = protocol_status(error), error.reason, error.message
         except grpc.aio.AbortError:
@@ -192,8 +201,13 @@ class _Calls:
     """What each call of the service asks of the plane."""
 
     def __init__(
-        self, plane: OpenInference, keeper: Doorkeeper, closing: asyncio.Future[None]
+        self,
+        plane: OpenInference,
+        keeper: Doorkeeper,
+        open_bytes: OpenBytes,
+        closing: asyncio.Future[None],
     ) -> None:
+        self.open_bytes = open_bytes
         self._plane = plane
         self._keeper = keeper
         self._closing = closing
@@ -289,8 +303,10 @@ class _Calls:
         answer = message_class("ModelStreamInferResponse")()
         request = None
         try:
-            request = read_message("ModelInferRequest", data)
-            found = await self._infer(request, context)
+            with self.open_bytes.share() as share:
+                share.hold(len(data))
+                request = read_message("ModelInferRequest", data)
+                found = await self._infer(request, context)
             if not isinstance(found, WorkerRefusal):
                 answer.infer_response.CopyFrom(found)
                 return answer

@@ -35,9 +35,12 @@ from sightloop.serving.access import Caller, Role
 from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.docs_rest import add_docs_page
 from sightloop.serving.doorkeeper import Doorkeeper
+from sightloop.serving.open_bytes import Share
 from sightloop.serving.open_inference import OpenInference, WorkerRefusal
 from sightloop.serving.request_rest import (
     BodyLimits,
+    answer_kind,
+    check_size,
     documented,
     headers_of,
     read_body,
@@ -161,7 +164,7 @@ def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) ->
     reads, operates = asks(keeper, Role.READ), asks(keeper, Role.OPERATE)
 
     async def body_of(request: Request) -> dict[str, Any]:
-        body = await _read(request, limits)
+        body = await _read(request, limits.of_orders())
         value = read_json(body) if body.strip() else {}
         if not isinstance(value, dict):
             raise ProtocolError("request: expected a JSON object, found another")
@@ -253,9 +256,10 @@ def _inference(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> 
     router = APIRouter(tags=["inference"], dependencies=_data_asks(keeper), responses=errors)
 
     async def answer(request: Request, model: str, version: str) -> Response:
-        body = await _read(request, limits)
-        head, raw = split_body(body, request.headers.get(HEADER))
-        found = await plane.infer(model, version, head, raw)
+        with limits.open_bytes.share() as share:
+            body = await _read(request, limits, share)
+            head, raw = split_body(body, request.headers.get(HEADER))
+            found = await plane.infer(model, version, head, raw)
         if isinstance(found, WorkerRefusal):
             return _error(found.status, found.reason, found.message)
         return await _answer(found, request.headers.get("accept-encoding"))
@@ -288,12 +292,14 @@ def _not_offered() -> APIRouter:
     return router
 
 
-async def _read(request: Request, limits: BodyLimits) -> bytes:
-    body = await read_body(request, limits)
+async def _read(request: Request, limits: BodyLimits, share: Share | None = None) -> bytes:
+    body = await read_body(request, limits, share)
     encoding = request.headers.get("content-encoding")
     if encoding is None:
         return body
-    return await asyncio.to_thread(decompress, body, encoding, limit_bytes=limits.bytes_max)
+    plain = await asyncio.to_thread(decompress, body, encoding, limit_bytes=limits.bytes_max)
+    check_size(len(plain), limits, share)
+    return plain
 
 
 async def _answer(found: AnswerParts, accept: str | None) -> Response:
@@ -337,7 +343,9 @@ def _error(
 async def _answer_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SightloopError)
     status = protocol_status(error)
-    return _error(status, error.reason, error.message, headers_of(status, later=False))
+    headers = headers_of(status, later=status in _CALL_LATER)
+    value = {"error": error.message, "reason": error.reason}
+    return answer_kind(error)(value, status_code=status, headers=headers)
 
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from sightloop.errors import (
     BundleError,
@@ -27,10 +29,12 @@ from sightloop.errors import (
     RequestTooSlowError,
     ServingError,
     SightloopError,
+    TooManyBytesError,
     UnauthenticatedError,
     UnsupportedError,
     UpdateInProgressError,
 )
+from sightloop.serving.open_bytes import OpenBytes, Share
 
 _STATUS: Final[tuple[tuple[type[SightloopError], int], ...]] = (
     (ImageError, 400),
@@ -50,6 +54,8 @@ _STATUS: Final[tuple[tuple[type[SightloopError], int], ...]] = (
     (BundleError, 409),
     (ServingError, 500),
 )
+ORDER_BYTES_MAX: Final = 64 << 10
+_PASS_OVER_S: Final = 1.0
 _TOO_LARGE: Final = frozenset({"image_too_large", "body_too_large"})
 _CLOSING: Final = frozenset({408, 413})
 """After these the rest of the body may still come: the connection ends."""
@@ -75,10 +81,16 @@ class BodyLimits:
     Attributes:
         bytes_max: Its size.
         seconds_max: How long all of it may take to come.
+        open_bytes: What all of them may be together.
     """
 
     bytes_max: int
     seconds_max: float = 30.0
+    open_bytes: OpenBytes = field(default_factory=OpenBytes.unbounded)
+
+    def of_orders(self) -> BodyLimits:
+        """Those of orders: small, and taken however many frames there are."""
+        return BodyLimits(min(self.bytes_max, ORDER_BYTES_MAX), self.seconds_max)
 
 
 def status_of(error: SightloopError) -> int:
@@ -98,6 +110,30 @@ def headers_of(status: int, *, later: bool) -> dict[str, str]:
     return headers
 
 
+class UnreadAnswer(JSONResponse):
+    """The answer to a request whose body is not read: it is said at once, and the connection ends.
+
+    What still comes is dropped for a moment, since a connection that is closed over unread bytes
+    takes its answer with it.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all of it, and end a little later."""
+        headers = [*self.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PASS_OVER_S):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
+
+
+def answer_kind(error: SightloopError) -> type[JSONResponse]:
+    """How the answer to a request with this error is sent."""
+    return UnreadAnswer if isinstance(error, TooManyBytesError) else JSONResponse
+
+
 def error_answer(
     status: int, reason: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -109,9 +145,15 @@ def error_answer(
 async def answer_error(_request: Request, error: Exception) -> Response:
     """Handler of our own errors."""
     assert isinstance(error, SightloopError)
+    return answer_of(error)
+
+
+def answer_of(error: SightloopError) -> Response:
+    """One of our own errors, in the form of everything below /v1."""
     status = status_of(error)
+    value = {"error": {"reason": error.reason, "message": error.message}}
     headers = headers_of(status, later=error.retryable)
-    return error_answer(status, error.reason, error.message, headers)
+    return answer_kind(error)(value, status_code=status, headers=headers)
 
 
 def documented(*statuses: int, body: type[BaseModel] = ErrorBody) -> dict[int | str, Any]:
@@ -137,19 +179,25 @@ _WORDS: Final = {
 }
 
 
-async def read_body(request: Request, limits: BodyLimits) -> bytes:
+async def read_body(request: Request, limits: BodyLimits, share: Share | None = None) -> bytes:
     """The whole body, refused as soon as it is known to be too large or too slow.
+
+    Args:
+        request: Whose.
+        limits: What it may be.
+        share: Takes its bytes, as soon as they are known; None: they count nowhere.
 
     Raises:
         ImageError: Too many bytes, or the connection closed before its end.
+        TooManyBytesError: Others' bodies leave no room for it.
         RequestTooSlowError: It did not come in time.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.bytes_max:
-        raise too_large(int(declared), limits.bytes_max)
+    if declared.isdigit():
+        check_size(int(declared), limits, share)
     try:
         async with asyncio.timeout(limits.seconds_max):
-            return await _gather(request, limits.bytes_max)
+            return await _gather(request, limits, share)
     except TimeoutError:
         raise too_slow(limits) from None
     except ClientDisconnect:
@@ -158,15 +206,30 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
         ) from None
 
 
-async def _gather(request: Request, limit_bytes: int) -> bytes:
+async def _gather(request: Request, limits: BodyLimits, share: Share | None) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit_bytes:
-            raise too_large(size, limit_bytes)
-        parts.append(part)
-    return b"".join(parts)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            check_size(size, limits, share)
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        parts.clear()  # an error's traceback would keep them until it is answered
+
+
+def check_size(found_bytes: int, limits: BodyLimits, share: Share | None) -> None:
+    """Let a body of this size go on, or one that has this size so far.
+
+    Raises:
+        ImageError: It is too large.
+        TooManyBytesError: Others' bodies leave no room for it.
+    """
+    if found_bytes > limits.bytes_max:
+        raise _too_large(found_bytes, limits.bytes_max)
+    if share is not None:
+        share.hold(found_bytes)
 
 
 def too_slow(limits: BodyLimits) -> RequestTooSlowError:
@@ -177,7 +240,7 @@ def too_slow(limits: BodyLimits) -> RequestTooSlowError:
     )
 
 
-def too_large(found_bytes: int, limit_bytes: int) -> ImageError:
+def _too_large(found_bytes: int, limit_bytes: int) -> ImageError:
     """The error of a body beyond its bound."""
     return ImageError(
         f"request body: expected at most {limit_bytes} bytes, found {found_bytes}; send a smaller "

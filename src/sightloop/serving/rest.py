@@ -61,7 +61,7 @@ def build_rest(
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.include_router(_data(data, keeper, limits))
-    app.include_router(build_admin(admin, keeper, seconds_max=limits.seconds_max))
+    app.include_router(build_admin(admin, keeper, limits.of_orders()))
     app.include_router(_health(data, keeper, metrics))
     return app
 
@@ -85,9 +85,10 @@ def _data(data: DataPlane, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
         ),
     ) -> Response:
         enter_data(keeper, request)
-        image = await read_body(request, limits)
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
-        reply = await data.detect(line, image, stream=stream, timeout_s=timeout_s)
+        with limits.open_bytes.share() as share:
+            image = await read_body(request, limits, share)
+            reply = await data.detect(line, image, stream=stream, timeout_s=timeout_s)
         return Response(reply.body, status_code=reply.status, media_type=_JSON)
 
     return router

@@ -13,6 +13,7 @@ import pytest
 from sightloop.errors import PortInUseError
 from sightloop.protocol.grpc_messages import SERVICE, message_class
 from sightloop.serving.grpc_server import GrpcServer, code_of
+from sightloop.serving.open_bytes import OpenBytes
 from sightloop.testing.scripted_door import door_of
 from sightloop.testing.scripted_line import LIMIT_S, ScriptedLine, scripted_line, until
 from sightloop.testing.scripted_plane import plane_of
@@ -26,7 +27,7 @@ def run(folder: Path, body: Body) -> None:
         async with scripted_line(folder) as it:
             await it.orders.start(it.source("1.0.0"))
             server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
-            await server.serve(plane_of(it), door_of())
+            await server.serve(plane_of(it), door_of(), OpenBytes.unbounded())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 await body(channel, it)
             await server.stop()
@@ -99,7 +100,7 @@ def test_fault_of_the_server_is_internal_and_says_nothing_of_its_inside(tmp_path
             await it.orders.start(it.source("1.0.0"))
             slot = it.line.slot
             server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
-            await server.serve(plane_of(it), door_of())
+            await server.serve(plane_of(it), door_of(), OpenBytes.unbounded())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 await body(channel, it)
             it.line.slot = slot
@@ -157,7 +158,7 @@ def test_request_that_is_open_when_the_server_stops_is_answered(tmp_path: Path) 
             champion = it.line.slot.table.champion
             assert champion is not None
             server = GrpcServer("127.0.0.1", 0, body_bytes_max=1 << 16, calls_max=100)
-            await server.serve(plane_of(it), door_of())
+            await server.serve(plane_of(it), door_of(), OpenBytes.unbounded())
             async with grpc.aio.insecure_channel(server.address) as channel:
                 asked = asyncio.ensure_future(call(channel, "ModelInfer", request(id="7")))
                 await until(lambda: champion.leases > 0)
