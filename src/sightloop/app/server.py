@@ -59,6 +59,7 @@ from sightloop.serving.open_inference import OpenInference
 from sightloop.serving.open_inference_rest import mount_open_inference
 from sightloop.serving.rate_limit import RateLimit
 from sightloop.serving.records import LineHistory
+from sightloop.serving.refused_orders import RefusedOrders
 from sightloop.serving.request_rest import BodyLimits
 from sightloop.serving.rest import build_rest
 from sightloop.serving.scrape import LineCollector
@@ -158,9 +159,15 @@ class _Door:
     tokens: TokenFile
     tls: TlsFiles | None
 
-    def keeper(self, config: ServingConfig, clock: Clock, metrics: ServingMetrics) -> Doorkeeper:
-        rate = RateLimit(config.admin_calls_per_s, clock=clock)
-        return Doorkeeper(self.rules, tokens=self.tokens.tokens, rate=rate, metrics=metrics)
+    def keeper(self, around: Surroundings, refused: RefusedOrders) -> Doorkeeper:
+        rate = RateLimit(around.config.admin_calls_per_s, clock=around.clock)
+        return Doorkeeper(
+            self.rules,
+            tokens=self.tokens.tokens,
+            rate=rate,
+            metrics=around.metrics,
+            note_order=refused.note,
+        )
 
 
 async def _serve(
@@ -177,6 +184,8 @@ async def _serve(
     history = HistoryStore(engine)
     spawner = Spawner(spec.environment, spec.zygote or Zygote(environment=spec.environment))
     lines: dict[str, ServedLine] = {}
+    audit = AuditLog(AuditStore(engine), executor=executor, clock=clock)
+    refused = RefusedOrders(audit, lines=lines)
     grpc_server = None
     try:
         grpc_server, note = listen_grpc(spec.config, tls)
@@ -184,15 +193,7 @@ async def _serve(
         store = ReleaseStore(spec.workspace.releases)
         store.drop_unfinished()
         sources = _sources(spec, history)
-        around = Surroundings(
-            workspace=spec.workspace,
-            config=spec.config,
-            trust_files=spec.trust_files,
-            metrics=metrics,
-            clock=clock,
-            spawner=spawner,
-            shares=Shares(request_slots(spec.config)),
-        )
+        around = _surroundings(spec, metrics, clock, spawner)
         for name in sources:
             log = LineHistory(name, store=history, executor=executor, clock=clock)
             lines[name] = ServedLine(line_parts(around, name, log))
@@ -200,10 +201,9 @@ async def _serve(
         metrics.registry.register(collector)
         orders = {name: LineOrders(line) for name, line in lines.items()}
         notes = [note, *[await _start_line(orders[name], sources[name]) for name in sources]]
-        audit = AuditLog(AuditStore(engine), executor=executor, clock=clock)
         folders = bundle_folders(spec.config, door.rules, spec.workspace.root)
         admin = AdminPlane(lines, orders, log=audit, folders=folders, machine=collector.machine)
-        planes = _planes(around, door, lines, admin)
+        planes = _planes(around, door.keeper(around, refused), lines, admin)
         plane = _open_inference(lines, planes, store, clock)
         address = None
         if grpc_server is not None:
@@ -220,9 +220,24 @@ async def _serve(
         for line in lines.values():
             await line.close()
         await spawner.close()
+        await refused.close()
         executor.shutdown()
         history.close()
         emit("server_stopped")
+
+
+def _surroundings(
+    spec: ServerSpec, metrics: ServingMetrics, clock: Clock, spawner: Spawner
+) -> Surroundings:
+    return Surroundings(
+        workspace=spec.workspace,
+        config=spec.config,
+        trust_files=spec.trust_files,
+        metrics=metrics,
+        clock=clock,
+        spawner=spawner,
+        shares=Shares(request_slots(spec.config)),
+    )
 
 
 class _Server(uvicorn.Server):
@@ -250,10 +265,9 @@ class _Planes:
 
 
 def _planes(
-    around: Surroundings, door: _Door, lines: dict[str, ServedLine], admin: AdminPlane
+    around: Surroundings, keeper: Doorkeeper, lines: dict[str, ServedLine], admin: AdminPlane
 ) -> _Planes:
     config, metrics, clock = around.config, around.metrics, around.clock
-    keeper = door.keeper(config, clock, metrics)
     open_bytes = OpenBytes(
         config.open_bytes_max,
         requests_max=config.connections_max,

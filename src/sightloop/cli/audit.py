@@ -52,7 +52,8 @@ def _from_workspace(workspace: Path, last: int) -> dict[str, Any]:
 def _print(found: dict[str, Any]) -> None:
     for entry in found["entries"]:
         target = entry["release"] or entry["target"] or "previous"
-        who = f"{entry['who']} ({entry['role']}) from {entry['address']}"
+        role = f" ({entry['role']})" if entry["role"] else ""
+        who = f"{entry['who']}{role} from {entry['address']}"
         action = f"{entry['action']} {entry['line']}"
         print(f"{entry['at']}  {who:<36}{action:<20}{entry['outcome']:<20}{_shown(target)}")
     if found["intact"]:

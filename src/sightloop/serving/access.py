@@ -50,19 +50,37 @@ class Caller:
     """Who asks.
 
     Attributes:
-        name: The token's name; `local` where nobody is asked for one.
-        role: What they may do.
+        name: The token's name; `local` where nobody is asked for one, `?` of a stranger.
+        role: What they may do; None of a stranger.
         address: Where the call came from.
     """
 
     name: str
-    role: Role
+    role: Role | None
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a call to the admin plane would do.
+
+    Attributes:
+        action: `update`, `rollback` or `unload`.
+        line: The model line that it names; nobody has looked whether there is one.
+    """
+
+    action: str
+    line: str
 
 
 def local_caller(address: str) -> Caller:
     """Somebody at an open door: the operator of this very machine."""
     return Caller("local", Role.OPERATE, address)
+
+
+def stranger(address: str) -> Caller:
+    """Somebody without a token that is known here."""
+    return Caller("?", None, address)
 
 
 @dataclass(frozen=True, slots=True)

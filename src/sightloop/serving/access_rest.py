@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from sightloop.errors import SightloopError
-from sightloop.serving.access import Caller, Role, refuse_query
+from sightloop.serving.access import Caller, Order, Role, refuse_query, stranger
 from sightloop.serving.doorkeeper import Doorkeeper
 
 _BEARER: Final = HTTPBearer(
@@ -18,16 +18,23 @@ SAYS_BEARER: Final = Depends(_BEARER)
 """What OpenAPI says; the header itself is read here."""
 
 
-def asks(keeper: Doorkeeper, needed: Role) -> Any:
-    """A dependency of a route of the admin plane; gives the caller."""
+def asks(keeper: Doorkeeper, action: str | None = None) -> Any:
+    """A dependency of a route of the admin plane; gives the caller.
+
+    Args:
+        keeper: Whom to ask.
+        action: What an order of this route does, to the line or model in its path; None: it looks.
+    """
 
     async def enter(request: Request, _: Any = SAYS_BEARER) -> Caller:
-        return enter_admin(keeper, needed, request)
+        named = request.path_params
+        line = str(named.get("line") or named.get("model") or "")
+        return _enter_admin(keeper, request, None if action is None else Order(action, line))
 
     return Depends(enter)
 
 
-def enter_admin(keeper: Doorkeeper, needed: Role, request: Request) -> Caller:
+def _enter_admin(keeper: Doorkeeper, request: Request, order: Order | None) -> Caller:
     """Let a request to the admin plane in.
 
     Raises:
@@ -36,13 +43,15 @@ def enter_admin(keeper: Doorkeeper, needed: Role, request: Request) -> Caller:
     address = address_of(request)
     try:
         refuse_query(request.query_params)
-        if needed is Role.OPERATE:
+        if order is not None:
             headers = request.headers
             keeper.refuse_other_sites(headers.get("host"), headers.get("origin"))
     except SightloopError as error:
         keeper.refused("admin", error, address)
+        keeper.order_refused(order, stranger(address), error)
         raise
-    return keeper.enter_admin(needed, request.headers.get("authorization"), address)
+    needed = Role.READ if order is None else Role.OPERATE
+    return keeper.enter_admin(needed, request.headers.get("authorization"), address, order)
 
 
 def enter_data(keeper: Doorkeeper, request: Request) -> None:

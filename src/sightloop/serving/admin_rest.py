@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sightloop.serving.access import Caller, Role
+from sightloop.serving.access import Caller
 from sightloop.serving.access_rest import asks
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.doorkeeper import Doorkeeper
@@ -53,7 +53,7 @@ def build_admin(admin: AdminPlane, keeper: Doorkeeper, limits: BodyLimits) -> AP
 
 
 def _mount_looks(router: APIRouter, admin: AdminPlane, keeper: Doorkeeper) -> None:
-    reads = [asks(keeper, Role.READ)]
+    reads = [asks(keeper)]
 
     @router.get(
         "/v1/lines",
@@ -97,7 +97,7 @@ def _mount_looks(router: APIRouter, admin: AdminPlane, keeper: Doorkeeper) -> No
 def _mount_orders(
     router: APIRouter, admin: AdminPlane, keeper: Doorkeeper, limits: BodyLimits
 ) -> None:
-    operates = asks(keeper, Role.OPERATE)
+    updates, rolls_back = asks(keeper, "update"), asks(keeper, "rollback")
 
     @router.post(
         "/v1/lines/{line}/updates",
@@ -105,7 +105,7 @@ def _mount_orders(
         responses=documented(*_ORDER),
         openapi_extra=_body_of(UpdateBody, required=True),
     )
-    async def update(line: str, request: Request, caller: Caller = operates) -> Response:
+    async def update(line: str, request: Request, caller: Caller = updates) -> Response:
         body = _read_order(UpdateBody, await read_body(request, limits))
         outcome = await admin.update(line, bundle=body.bundle, digest=body.digest, caller=caller)
         return _answer(outcome)
@@ -116,7 +116,7 @@ def _mount_orders(
         responses=documented(*_ORDER),
         openapi_extra=_body_of(RollbackBody, required=False),
     )
-    async def rollback(line: str, request: Request, caller: Caller = operates) -> Response:
+    async def rollback(line: str, request: Request, caller: Caller = rolls_back) -> Response:
         body = _read_order(RollbackBody, await read_body(request, limits))
         return _answer(await admin.rollback(line, body.digest, caller=caller))
 

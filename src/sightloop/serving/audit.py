@@ -45,11 +45,11 @@ class AuditEntry:
 
     Attributes:
         at: UTC time as text.
-        who: The token's name; `local` where nobody is asked for one.
-        role: The token's role.
+        who: The token's name; `local` where nobody is asked for one, `?` of a stranger.
+        role: The token's role; empty of a stranger.
         address: Where the call came from.
-        action: `update` or `rollback`.
-        line: The model line.
+        action: `update` or `rollback`; `unload` and `orders` (several) are only ever refused.
+        line: The model line; `?` of one that is not here.
         target: The bundle or digest that was named; empty for the previous release.
         outcome: `switched`, or the reason of the refusal or the error.
         release: Semver and digest, where they could be read; empty otherwise.
@@ -177,7 +177,7 @@ class AuditLog:
         entry = AuditEntry(
             at=utc_text(self._clock.wall_s()),
             who=caller.name,
-            role=caller.role.value,
+            role=caller.role.value if caller.role is not None else "",
             address=caller.address,
             action=action,
             line=line,

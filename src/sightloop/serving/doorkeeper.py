@@ -13,7 +13,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sightloop.errors import ForbiddenError, RateLimitedError, SightloopError
-from sightloop.serving.access import Caller, Role, Token, authorise, local_caller
+from sightloop.serving.access import (
+    Caller,
+    Order,
+    Role,
+    Token,
+    authorise,
+    local_caller,
+    stranger,
+)
 from sightloop.serving.rate_limit import RateLimit
 from sightloop.telemetry.events import emit
 from sightloop.telemetry.metrics import ServingMetrics
@@ -49,6 +57,7 @@ class Doorkeeper:
         tokens: Callable[[], tuple[Token, ...] | None],
         rate: RateLimit,
         metrics: ServingMetrics,
+        note_order: Callable[[Order, Caller, str], None],
     ) -> None:
         """Open the door.
 
@@ -58,15 +67,19 @@ class Doorkeeper:
                 revoked there is none that is valid, and nobody is let in.
             rate: How often a token's holder may call the admin plane, and an address in vain.
             metrics: Where refusals are counted.
+            note_order: Told of each order that stays outside, who gave it, and the reason.
         """
         self.rules = rules
         self._tokens = tokens
         self._rate = rate
         self._said = RateLimit(_REPORTS_PER_S, clock=rate.clock)
         self._metrics = metrics
+        self._note_order = note_order
 
-    def enter_admin(self, needed: Role, header: str | None, address: str) -> Caller:
-        """Let a call to the admin plane in.
+    def enter_admin(
+        self, needed: Role, header: str | None, address: str, order: Order | None = None
+    ) -> Caller:
+        """Let a call to the admin plane in; `order` is what it would do, if it is one.
 
         Raises:
             RateLimitedError, UnauthenticatedError, ForbiddenError: It stays outside.
@@ -77,12 +90,14 @@ class Doorkeeper:
             spared = self._rate.take(address)
             refusal = found if spared else _too_often(f"address {address}")
             self.refused("admin", refusal, address)
+            self.order_refused(order, self._known(header, address), refusal)
             raise refusal from None
         # By token where there is one: a stranger behind the same proxy locks no operator out.
         key = address if not self.admin_is_asked else f"token {caller.name}"
         if not self._rate.take(key):
             refusal = _too_often(key)
             self.refused("admin", refusal, address)
+            self.order_refused(order, caller, refusal)
             raise refusal
         return caller
 
@@ -90,6 +105,13 @@ class Doorkeeper:
         if not self.admin_is_asked:
             return local_caller(address)
         return authorise(header, needed, tokens=self._tokens() or (), address=address)
+
+    def _known(self, header: str | None, address: str) -> Caller:
+        """Who it is that may not do what they ask for."""
+        try:
+            return self._who(Role.DETECT, header, address)
+        except SightloopError:
+            return stranger(address)
 
     def enter_data(self, header: str | None, address: str) -> None:
         """Let a call to the data plane in; costs nothing where that asks nobody.
@@ -133,6 +155,11 @@ class Doorkeeper:
                 f"Origin {origin}: expected no order from another site's page",
                 "other_site",
             )
+
+    def order_refused(self, order: Order | None, caller: Caller, error: SightloopError) -> None:
+        """Have it written down, if the call was one."""
+        if order is not None:
+            self._note_order(order, caller, error.reason)
 
     def refused(self, plane: str, error: SightloopError, address: str) -> None:
         """Count a call that stays outside, and report it unless its address has many."""

@@ -26,7 +26,7 @@ from sightloop.protocol.answers import FINAL, FINAL_ASKED
 from sightloop.protocol.grpc_form import answer_message, repository_parameters, request_parts
 from sightloop.protocol.grpc_messages import SERVICE, message_class, message_of, read_message
 from sightloop.protocol.load_order import read_load_order
-from sightloop.serving.access import Caller, Role
+from sightloop.serving.access import Caller, Order, Role
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.in_order import InOrder
 from sightloop.serving.open_bytes import OpenBytes
@@ -146,8 +146,8 @@ def _inference(calls: _Calls) -> Any:
         for name, answer in OPEN_CALLS.items()
     }
     handlers |= {
-        name: _unary(f"{name}Request", calls.admin(needed, answer))
-        for name, (needed, answer) in ADMIN_CALLS.items()
+        name: _unary(f"{name}Request", calls.admin(action, answer))
+        for name, (action, answer) in ADMIN_CALLS.items()
     }
     handlers[STREAM] = grpc.stream_stream_rpc_method_handler(
         calls.stream, response_serializer=_as_bytes
@@ -222,12 +222,17 @@ class _Calls:
         return enter
 
     def admin(
-        self, needed: Role, answer: Callable[[_Calls, Any, Context, Caller], Awaitable[Any]]
+        self,
+        action: str | None,
+        answer: Callable[[_Calls, Any, Context, Caller], Awaitable[Any]],
     ) -> Answer:
-        """A call of the admin plane, behind its door."""
+        """A call of the admin plane, behind its door; `action` is what an order does."""
+        needed = Role.READ if action is None else Role.OPERATE
 
         async def enter(request: Any, context: Context) -> Any:
-            caller = self._keeper.enter_admin(needed, _header(context), _address(context))
+            order = None if action is None else Order(action, request.model_name)
+            header, address = _header(context), _address(context)
+            caller = self._keeper.enter_admin(needed, header, address, order)
             return await answer(self, request, context, caller)
 
         return enter
@@ -348,13 +353,13 @@ CALLS: Final[dict[str, Callable[[_Calls, Any, Context], Awaitable[Any]]]] = {
 }
 """Those of the data plane; `STREAM` is one too."""
 ADMIN_CALLS: Final[
-    dict[str, tuple[Role, Callable[[_Calls, Any, Context, Caller], Awaitable[Any]]]]
+    dict[str, tuple[str | None, Callable[[_Calls, Any, Context, Caller], Awaitable[Any]]]]
 ] = {
-    "RepositoryIndex": (Role.READ, _Calls.repository_index),
-    "RepositoryModelLoad": (Role.OPERATE, _Calls.load),
-    "RepositoryModelUnload": (Role.OPERATE, _Calls.unload),
+    "RepositoryIndex": (None, _Calls.repository_index),
+    "RepositoryModelLoad": ("update", _Calls.load),
+    "RepositoryModelUnload": ("unload", _Calls.unload),
 }
-"""Those of the admin plane, with what they need."""
+"""Those of the admin plane, with what each orders; None: it looks."""
 
 
 def _header(context: Context) -> str | None:

@@ -31,7 +31,7 @@ from sightloop.protocol.envelope import AnswerParts
 from sightloop.protocol.http_form import HEADER, split_body
 from sightloop.protocol.load_order import read_load_order
 from sightloop.protocol.requests import read_json
-from sightloop.serving.access import Caller, Role
+from sightloop.serving.access import Caller
 from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.docs_rest import add_docs_page
 from sightloop.serving.doorkeeper import Doorkeeper
@@ -161,7 +161,7 @@ def _health(plane: OpenInference) -> APIRouter:
 
 def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
     router = APIRouter(tags=["repository"], responses=_errors(*_ORDERS))
-    reads, operates = asks(keeper, Role.READ), asks(keeper, Role.OPERATE)
+    reads, loads, unloads = asks(keeper), asks(keeper, "update"), asks(keeper, "unload")
 
     async def body_of(request: Request) -> dict[str, Any]:
         body = await _read(request, limits.of_orders())
@@ -180,7 +180,7 @@ def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) ->
 
     @router.post("/v2/repository/models/{model}/load", summary="Prove a release, switch to it")
     @router.post("/v2/repository/{repository}/models/{model}/load", include_in_schema=False)
-    async def load(request: Request, model: Model, caller: Caller = operates) -> Response:
+    async def load(request: Request, model: Model, caller: Caller = loads) -> Response:
         parameters = (await body_of(request)).get("parameters") or {}
         if not isinstance(parameters, dict):
             raise ProtocolError("parameters: expected an object, found another")
@@ -189,7 +189,7 @@ def _repository(plane: OpenInference, keeper: Doorkeeper, limits: BodyLimits) ->
 
     @router.post("/v2/repository/models/{model}/unload", summary="Not offered: always refused")
     @router.post("/v2/repository/{repository}/models/{model}/unload", include_in_schema=False)
-    async def unload(model: Model, _caller: Caller = operates) -> None:
+    async def unload(model: Model, _caller: Caller = unloads) -> None:
         plane.unload(model)
 
     return router

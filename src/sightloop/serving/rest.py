@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from sightloop.errors import SightloopError
-from sightloop.serving.access import Role
 from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.admin_rest import build_admin
 from sightloop.serving.adminplane import AdminPlane
@@ -96,7 +95,7 @@ def _data(data: DataPlane, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
 
 def _health(data: DataPlane, keeper: Doorkeeper, metrics: ServingMetrics) -> APIRouter:
     router = APIRouter(tags=["health"])
-    reads = [] if keeper.rules.metrics_open else [asks(keeper, Role.READ)]
+    reads = [] if keeper.rules.metrics_open else [asks(keeper)]
 
     @router.get("/healthz", summary="The process lives")
     async def healthz() -> dict[str, str]:

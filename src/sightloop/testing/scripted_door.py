@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from sightloop._support.clock import Clock, SystemClock
 from sightloop._support.database import open_sqlite
-from sightloop.serving.access import Caller, Token, local_caller
+from sightloop.serving.access import Caller, Order, Token, local_caller
 from sightloop.serving.audit import AuditLog, AuditStore
 from sightloop.serving.doorkeeper import Doorkeeper, DoorRules
 from sightloop.serving.rate_limit import RateLimit
@@ -26,6 +26,7 @@ def door_of(
     tokens: tuple[Token, ...] | None = None,
     calls_per_s: float = 1e6,
     clock: Clock | None = None,
+    note_order: Callable[[Order, Caller, str], None] | None = None,
 ) -> Doorkeeper:
     """A door that is open as on one machine alone, unless said otherwise."""
     return Doorkeeper(
@@ -33,6 +34,7 @@ def door_of(
         tokens=lambda: tokens,
         rate=RateLimit(calls_per_s, clock=clock or SystemClock()),
         metrics=metrics or ServingMetrics(),
+        note_order=note_order or (lambda order, caller, reason: None),
     )
 
 
