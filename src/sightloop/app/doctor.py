@@ -19,6 +19,13 @@ FREE_BYTES_LEAST: Final = 200 << 20
 FREE_BYTES_WISE: Final = 5 << 30
 OPEN_FILES_LEAST: Final = 128
 OPEN_FILES_WISE: Final = 1024
+_EXTRA_USES: Final = {
+    "train": "to train with Ultralytics (AGPL-3.0)",
+    "train-compact": "to train with the permissive trainer",
+    "registry": "to run the pipeline",
+    "grpc": "to serve gRPC",
+    "openssf": "to write OpenSSF signatures",
+}
 
 
 class Health(StrEnum):
@@ -254,8 +261,8 @@ def _extras(facts: Facts) -> tuple[Check, ...]:
         else Check(
             f"extra {name}",
             Health.OK,
-            "not installed; serving needs it not",
-            f"to use the pipeline: pip install 'sightloop[{name}]'",
+            "not installed",
+            f"{_EXTRA_USES.get(name, 'to use it')}: pip install 'sightloop[{name}]'",
         )
         for name, version in facts.extras.items()
     )

@@ -35,6 +35,8 @@ _EXTRAS: Final = {
     "train": "ultralytics-opencv-headless",
     "train-compact": "torch",
     "registry": "mlflow",
+    "grpc": "grpcio",
+    "openssf": "model-signing",
 }
 
 _TIMEX_BYTES: Final = 512

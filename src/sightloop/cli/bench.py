@@ -34,7 +34,8 @@ def bench(
         int | None, typer.Option(min=1, help="Updates in each part, for a quick look.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="How long overload and soak last: 60 and 600 otherwise.")
+        float | None,
+        typer.Option(min=1, help="How long overload and soak last: 60 and 600 otherwise."),
     ] = None,
     cores: Annotated[
         int | None, typer.Option(min=1, help="Cores that everything shares; all otherwise.")

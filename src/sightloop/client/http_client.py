@@ -134,7 +134,9 @@ class Client:
     def _refusal(self, path: str, status: int, answer: Json) -> ServerRefusedError:
         error = answer.get("error")
         if not isinstance(error, dict):
-            error = {"reason": f"http_{status}", "message": json.dumps(answer)[:300]}
+            found = " ".join(json.dumps(answer)[:200].split())
+            message = f"expected an answer of a Sightloop server, found {found}; correct --url"
+            error = {"reason": f"http_{status}", "message": message}
         message = f"{self.url}{path}: {error.get('message')} (status {status})"
         return ServerRefusedError(message, str(error.get("reason")), status, answer)
 
@@ -226,5 +228,5 @@ def _decode(data: bytes) -> Json:
     try:
         value = json.loads(data)
     except ValueError:
-        return {"body": data[:300].decode(errors="replace")}
+        return {"body": " ".join(data[:300].decode(errors="replace").split())}
     return value if isinstance(value, dict) else {"body": value}

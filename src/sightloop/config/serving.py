@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from sightloop.config.fault_text import fault_text
 from sightloop.errors import ConfigError
 
 _PREFIX = "SIGHTLOOP_SERVE_"
@@ -155,28 +156,31 @@ def load_serving_config(
         return ServingConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"setting serve.{key}: {first['msg']}, found {_shown(key, first.get('input'))}; "
-            "see docs/reference/config.md"
-        ) from error
+        shown = _secret_shown if first["loc"] == ("token",) else repr
+        said = fault_text(first, prefix="serve.", shown=shown)
+        raise ConfigError(f"setting {said}; see docs/reference/config.md") from error
 
 
-def _shown(key: str, value: object) -> str:
-    """A value in an error's message; never a secret."""
-    return f"{len(str(value))} characters" if key == "token" else repr(value)
+def _secret_shown(value: object) -> str:
+    return f"{len(str(value))} characters"
 
 
 def _read_table(file: Path) -> dict[str, object]:
     try:
         with open(file, "rb") as stream:
-            table = tomllib.load(stream).get("serve", {})
+            tables = tomllib.load(stream)
     except (OSError, tomllib.TOMLDecodeError) as error:
         found = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(
             f"settings file {file}: expected readable TOML, found: {found}; correct it or name "
             "another with --config"
         ) from error
+    if unknown := sorted(tables.keys() - {"serve"}):
+        raise ConfigError(
+            f"settings file {file}: expected the table [serve] alone, found {', '.join(unknown)}; "
+            "correct the name or remove it"
+        )
+    table = tables.get("serve", {})
     if not isinstance(table, dict):
         raise ConfigError(f"settings file {file}: expected a table [serve], found {table!r}")
     return dict(table)

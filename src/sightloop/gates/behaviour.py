@@ -207,7 +207,7 @@ def _too_few(edges: int, edges_min: int, what: str) -> _Finding:
         Outcome.INCONCLUSIVE,
         "too_few_matches",
         f"expected at least {edges_min} edges matched with {what} to judge a shift, found "
-        f"{edges}; build the release with more --frames",
+        f"{edges}; build the release with more frames (--frames, calibrate.frames)",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sightloop.config.fault_text import fault_text
 from sightloop.dataset.checks import NearDuplicates
 from sightloop.errors import ConfigError
 from sightloop.pipeline.step import Parameter
@@ -294,21 +295,8 @@ def _validate(values: dict[str, Any], path: Path) -> PipelineConfig:
         return PipelineConfig.model_validate(values)
     except ValidationError as error:
         faults = error.errors(include_url=False)
-        texts = [_fault_text(fault) for fault in faults[:5]]
+        texts = [fault_text(fault) for fault in faults[:5]]
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise ConfigError(
             f"config {path}: {'; '.join(texts)}{more}; see examples/neu-det/neu-det.toml"
         ) from error
-
-
-def _fault_text(fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "the file"
-    kind = fault["type"]
-    if kind == "extra_forbidden":
-        return f"{key}: no such key (found {fault['input']!r}); correct its name or remove it"
-    if kind == "missing":
-        return f"{key}: expected a value, found none"
-    expected = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"{key}: {expected}"
-    return f"{key}: expected {expected}, found {fault['input']!r}"

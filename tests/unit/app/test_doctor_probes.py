@@ -74,7 +74,7 @@ def test_facts_of_this_machine_are_found_and_the_workspace_is_not_made(
     assert facts.workspace_writable
     assert facts.free_bytes
     assert facts.versions["python"].startswith("3.")
-    assert set(facts.extras) == {"train", "train-compact", "registry"}
+    assert set(facts.extras) == {"train", "train-compact", "registry", "grpc", "openssf"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -130,3 +130,22 @@ def test_authority_that_is_no_file_of_certificates_is_refused(tmp_path: Path) ->
         with pytest.raises(ConfigError) as caught:
             Client("https://127.0.0.1:1", ca_file=path)
         assert caught.value.reason == "ca_file_invalid"
+
+
+def test_answer_of_something_else_says_which_address_to_correct() -> None:
+    with (
+        server([(404, {"detail": "Not Found"})]) as (url, _),
+        Client(url) as client,
+        pytest.raises(ServerRefusedError, match="correct --url") as caught,
+    ):
+        client.lines()
+    assert caught.value.reason == "http_404"
+
+
+def test_server_without_a_certificate_is_said_to_be_one() -> None:
+    with (
+        server([]) as (url, _),
+        Client(url.replace("http:", "https:")) as client,
+        pytest.raises(ServerUnreachableError, match="say http://"),
+    ):
+        client.lines()

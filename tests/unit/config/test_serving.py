@@ -28,7 +28,8 @@ def test_flag_that_was_not_given_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[serve]\nprot = 1\n", "serve.prot"),
+        ("[serve]\nprot = 1\n", r"serve\.prot: no such key \(found 1\)"),
+        ("[server]\nport = 1\n", r"\[serve\] alone, found server"),
         ("[serve]\nport = 70000\n", "serve.port"),
         ("[serve]\nthreads = 0\n", "serve.threads"),
         ("serve = 3\n", r"table \[serve\]"),
