@@ -79,12 +79,12 @@ def _named(path: Path, ask: Callable[[bytes], Answer], data: bytes) -> Answer:
 
 def _ask_release(text: str, workspace: Path, trust: list[Path]) -> Callable[[bytes], Answer]:
     from sightloop.app.locate import locate_release
-    from sightloop.config.workspace import open_workspace
+    from sightloop.config.workspace import Workspace
     from sightloop.release.bundle import verify_bundle
     from sightloop.release.signing import load_trust
     from sightloop.runtime.loaded_release import detections_as_json, load_release
 
-    opened = open_workspace(workspace)
+    opened = Workspace(workspace)
     folder = locate_release(opened, text)
     bundle = verify_bundle(folder, load_trust(opened.keys, trust))
     loaded = load_release(folder, bundle.manifest, bundle.digest)

@@ -48,7 +48,7 @@ def start(
     bundle = locate_release(place, release, line=line)
     access = partial(client_for, url, token_file, ca_file)
     with access() as client:
-        with _state_shown(line, access):
+        with said_to_go_on(line), _state_shown(line, access):
             outcome = client.update(line, bundle=bundle)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
@@ -71,7 +71,7 @@ def rollback(
     access = partial(client_for, url, token_file, ca_file)
     with access() as client:
         digest = None if to is None else digest_in(client.history(line), to)
-        with _state_shown(line, access):
+        with said_to_go_on(line), _state_shown(line, access):
             outcome = client.rollback(line, digest=digest)
         _show(outcome, json_)
         _end(client, line, outcome, workspace)
@@ -144,6 +144,19 @@ def digest_in(events: list[dict[str, Any]], text: str) -> str:
         "digits",
         "release_ambiguous",
     )
+
+
+@contextlib.contextmanager
+def said_to_go_on(line: str) -> Iterator[None]:
+    """Ctrl-C ends the waiting, not the order: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(
+            f"the server goes on with the order; see `sightloop rollout status {line}`",
+            file=sys.stderr,
+        )
+        raise
 
 
 @contextlib.contextmanager

@@ -50,10 +50,10 @@ def create(
 @app.command("list")
 def list_(workspace: Workspace = _WORKSPACE, json_: Json = False) -> None:
     """Show names and roles; no secret is kept to be shown."""
-    from sightloop.config.workspace import open_workspace
+    from sightloop.config.workspace import Workspace as Place
     from sightloop.serving.token_file import read_tokens
 
-    tokens = read_tokens(open_workspace(workspace).tokens)
+    tokens = read_tokens(Place(workspace).tokens)
     if json_:
         rows = [{"name": t.name, "role": t.role.value, "made_at": t.made_at} for t in tokens]
         print(json.dumps({"tokens": rows}))

@@ -350,7 +350,7 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}"
+    message = f"{request.method} {request.url.path}: {error.detail}; /v2/docs shows every call"
     return _error(error.status_code, "request_malformed", message, error.headers)
 
 

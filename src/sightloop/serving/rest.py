@@ -125,7 +125,7 @@ def _health(data: DataPlane, keeper: Doorkeeper, metrics: ServingMetrics) -> API
 
 async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}"
+    message = f"{request.method} {request.url.path}: {error.detail}; /docs shows every call"
     return error_answer(error.status_code, _MALFORMED, message, error.headers)
 
 

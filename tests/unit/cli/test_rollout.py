@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightloop.cli.rollout import digest_in, repeated
+from sightloop.cli.rollout import digest_in, repeated, said_to_go_on
 from sightloop.errors import ReleaseNotFoundError, ServerUnreachableError
 
 _A, _B = "ab12cd" + "0" * 58, "ab12cd" + "1" * 58
@@ -54,6 +54,12 @@ def test_call_is_repeated_while_the_block_waits_and_not_after() -> None:
     count = len(calls)
     assert count >= 3
     assert threading.active_count() == 1 or len(calls) == count
+
+
+def test_interrupted_wait_says_that_the_order_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), said_to_go_on("plate"):
+        raise KeyboardInterrupt
+    assert "sightloop rollout status plate" in capsys.readouterr().err
 
 
 def test_what_the_block_raises_goes_through() -> None:

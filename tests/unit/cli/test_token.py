@@ -45,3 +45,8 @@ def test_name_that_cannot_name_a_token_makes_none(tmp_path: Path, name: str) -> 
     done = CliRunner().invoke(app, ["token", "create", name, "--workspace", str(tmp_path)])
     assert done.exit_code != 0
     assert not (tmp_path / "tokens.json").exists()
+
+
+def test_list_without_a_token_says_so_and_creates_no_workspace(tmp_path: Path) -> None:
+    assert "no tokens" in run("token", "list", "--workspace", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()

@@ -210,3 +210,12 @@ def test_page_of_the_calls_is_whole_without_any_other_server(tmp_path: Path) -> 
         assert "/docs" not in (await client.get("/openapi.json")).json()["paths"]
 
     run(tmp_path, body)
+
+
+def test_call_that_there_is_not_names_the_page_of_calls(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, it: ScriptedLine) -> None:
+        answer = await client.get("/")
+        assert answer.status_code == 404
+        assert "/docs" in answer.json()["error"]["message"]
+
+    run(tmp_path, body)
