@@ -26,6 +26,7 @@ Release = Annotated[str, typer.Argument(help="Bundle's folder or LINE@SEMVER.")]
 
 
 _CLASSES_SHOWN = 8
+_MAP50_DOUBTFUL = 0.1
 
 
 class LayoutName(StrEnum):
@@ -114,6 +115,7 @@ def build(
         bundle = made(spec, key=signing_key, progress=progress)
     if out is None:
         _warn_of_namesakes(bundle, store)
+    _warn_of_nothing_found(bundle, split)
     _show(bundle, as_json=json_)
 
 
@@ -192,6 +194,17 @@ def _warn_of_namesakes(bundle: Bundle, store: ReleaseStore) -> None:
         typer.echo(
             f"warning: the store also has {', '.join(others)} as {line}@{semver}; name this one "
             f"{line}@{bundle.digest[:12]}, or build it again with a higher --semver",
+            err=True,
+        )
+
+
+def _warn_of_nothing_found(bundle: Bundle, split: SplitName) -> None:
+    """A network that finds next to nothing is mostly fed or read in a wrong way."""
+    map50 = bundle.manifest.metrics.map50
+    if map50 is not None and map50 < _MAP50_DOUBTFUL:
+        typer.echo(
+            f"warning: mAP50 of {map50:.3f} on {split.value}: a server will hardly take it; check "
+            "that the classes of --data stand in the network's order, its colours and --layout",
             err=True,
         )
 

@@ -103,3 +103,11 @@ def test_misspelt_key_makes_no_key(tmp_path: Path) -> None:
         _build(tmp_path, "--key", "lime-4")
     assert caught.value.reason == "key_missing"
     assert not (tmp_path / "w" / "keys" / "lime-4.key").exists()
+
+
+def test_build_warns_of_a_network_that_finds_next_to_nothing(tmp_path: Path) -> None:
+    assert "mAP50" not in _build(tmp_path, "--json")[1]
+    for path in (tmp_path / "data" / "labels" / "val").iterdir():
+        exchanged = [f"{1 - int(row[0])}{row[1:]}" for row in path.read_text().splitlines()]
+        path.write_text("\n".join(exchanged))
+    assert "warning: mAP50 of 0.000 on val" in _build(tmp_path, "--json")[1]
