@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -120,6 +122,35 @@ def test_memory_is_bounded_and_frames_are_answered(
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in held), held
     assert took_s < SLOW_S + 15
     assert ask(server, path, b"x" * BODY_BYTES)[0] == 400
+
+
+def test_bodies_that_grow_by_decompression_are_bounded_too(server: ServerProcess) -> None:
+    bomb = gzip.compress(bytes(8 << 20))
+    lines = [
+        f"POST {PATHS[1]} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Encoding: gzip",
+        f"Content-Length: {len(bomb)}",
+    ]
+    sent = "\r\n".join([*lines, "", ""]).encode() + bomb
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            connection = socket.create_connection(("127.0.0.1", port_of(server)))
+            stack.enter_context(connection).sendall(head(PATHS[0]))
+        Path(f"/proc/{server.pid}/clear_refs").write_text("5")
+        before = memory_bytes(server, "VmRSS")
+        connections = [
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port_of(server)), timeout=SLOW_S + 10)
+            )
+            for _ in range(CONNECTIONS)
+        ]
+        for connection in connections:
+            connection.sendall(sent)
+        answers = [answer_of(connection) for connection in connections]
+    at_work_bytes = min(32, (os.cpu_count() or 1) + 4) * 2 * (8 << 20)  # zlib grows by copying
+    assert all(answer.startswith(b"HTTP/1.1 429 ") for answer in answers)
+    assert memory_bytes(server, "VmHWM") - before < HELD_MAX_BYTES + at_work_bytes
 
 
 def answer_of(connection: socket.socket) -> bytes:

@@ -87,17 +87,14 @@ class DetectPath:
         """The same, of a body that comes in parts."""
         body = message.get("body", b"")
         parts, size = [body], len(body)
-        try:
-            while message.get("more_body", False):
-                check_size(size, self._limits, share)
-                message = await receive()
-                part = message.get("body", b"")
-                size += len(part)
-                parts.append(part)
+        while message.get("more_body", False):
             check_size(size, self._limits, share)
-            return b"".join(parts) if message["type"] == "http.request" else None
-        finally:
-            parts.clear()  # an error's traceback would keep them until it is answered
+            message = await receive()
+            part = message.get("body", b"")
+            size += len(part)
+            parts.append(part)
+        check_size(size, self._limits, share)
+        return b"".join(parts) if message["type"] == "http.request" else None
 
 
 def _token_of(scope: Message) -> str | None:

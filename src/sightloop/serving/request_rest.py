@@ -131,7 +131,10 @@ class UnreadAnswer(JSONResponse):
 
 def answer_kind(error: SightloopError) -> type[JSONResponse]:
     """How the answer to a request with this error is sent."""
-    return UnreadAnswer if isinstance(error, TooManyBytesError) else JSONResponse
+    if not isinstance(error, TooManyBytesError):
+        return JSONResponse
+    error.__traceback__ = None  # its frames hold what was read, and nobody counts that any more
+    return UnreadAnswer
 
 
 def error_answer(
@@ -209,14 +212,11 @@ async def read_body(request: Request, limits: BodyLimits, share: Share | None = 
 async def _gather(request: Request, limits: BodyLimits, share: Share | None) -> bytes:
     parts: list[bytes] = []
     size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            check_size(size, limits, share)
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        parts.clear()  # an error's traceback would keep them until it is answered
+    async for part in request.stream():
+        size += len(part)
+        check_size(size, limits, share)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def check_size(found_bytes: int, limits: BodyLimits, share: Share | None) -> None:
