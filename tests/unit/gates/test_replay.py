@@ -214,12 +214,25 @@ def test_champion_that_fails_is_no_fault_of_the_candidate(bundles: tuple[Bundle,
     assert trial.log[-1] == "close"
 
 
-def test_candidate_that_fails_leaves_no_champion_open(bundles: tuple[Bundle, Bundle]) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("after", [0, 1, 3, 8])
+def test_candidate_that_fails_ends_the_trial_and_leaves_no_champion_open(
+    bundles: tuple[Bundle, Bundle], threads: int, after: int
+) -> None:
     trial = _Trial(*bundles)
-    trial.candidate.fails = True
+    detect = trial.candidate.detect
+    left = iter(range(after))
+
+    def fails(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        if next(left, None) is None:
+            raise BackendError("network: it failed", "inference_failed")
+        return detect(frame, score_threshold=score_threshold)
+
+    trial.candidate.detect = fails  # type: ignore[method-assign]
     with pytest.raises(BackendError):
-        trial.run({})
-    assert trial.log[-1] == "close"
+        trial.run({}, threads=threads)
+    assert trial.log.count("open") == trial.log.count("close")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gates")]
 
 
 def _alone(bundle: Bundle, calibration: CalibrationSet) -> Replay:
@@ -292,26 +305,6 @@ def test_two_threads_run_candidate_and_champion_at_the_same_time(
     trial.run({}, threads=2)
     assert met
     assert all(met)  # one thread alone begins with the champion and would wait in vain
-
-
-@pytest.mark.parametrize("after", [0, 3, 8])
-def test_failing_candidate_stops_both_threads_and_closes_the_champion(
-    bundles: tuple[Bundle, Bundle], after: int
-) -> None:
-    trial = _Trial(*bundles)
-    detect = trial.candidate.detect
-    left = iter(range(after))
-
-    def fails(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
-        if next(left, None) is None:
-            raise BackendError("network: it failed", "inference_failed")
-        return detect(frame, score_threshold=score_threshold)
-
-    trial.candidate.detect = fails  # type: ignore[method-assign]
-    with pytest.raises(BackendError):
-        trial.run({}, threads=2)
-    assert trial.log.count("open") == trial.log.count("close")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gates")]
 
 
 def test_failing_champion_stops_both_threads(bundles: tuple[Bundle, Bundle]) -> None:
