@@ -12,7 +12,7 @@ class HttpConnection:
         self._address = (host, port)
         self._head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: "
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._used = False
+        self._answer_began = False
         self.resent = False
 
     async def open(self) -> None:
@@ -22,12 +22,12 @@ class HttpConnection:
     async def post(self, body: bytes) -> tuple[int, bytes]:
         """Send one image; once more where the server had closed the idle connection before."""
         self.resent = False
-        if self._used:
+        if self._streams is not None:  # opened before: it may have been closed for its idleness
             try:
                 return await self._exchange(body)
             except (asyncio.IncompleteReadError, ConnectionError) as error:
-                if getattr(error, "partial", b""):
-                    raise  # an answer had begun: this frame is lost
+                if self._answer_began or bool(getattr(error, "partial", b"")):
+                    raise  # this frame is lost
                 self.close()
                 self.resent = True
         return await self._exchange(body)
@@ -36,13 +36,14 @@ class HttpConnection:
         await self.open()
         assert self._streams is not None
         reader, writer = self._streams
+        self._answer_began = False
         writer.write(f"{self._head}{len(body)}\r\n\r\n".encode())
         writer.write(body)
         head = await reader.readuntil(b"\r\n\r\n")
+        self._answer_began = True
         lines = head.decode("latin-1").lower().split("\r\n")
         length = next(int(x.split(":")[1]) for x in lines if x.startswith("content-length:"))
         answer = await reader.readexactly(length)
-        self._used = True
         if "connection: close" in lines:
             self.close()
         return int(lines[0].split(" ")[1]), answer
@@ -51,4 +52,3 @@ class HttpConnection:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
-            self._used = False

@@ -81,10 +81,28 @@ def test_idle_connection_that_the_server_closed_costs_no_frame(tmp_path: Path) -
     assert any(record.resent for record in records)
 
 
-def test_answer_that_breaks_off_is_a_lost_frame(tmp_path: Path) -> None:
+def test_connection_that_the_server_closed_before_its_first_frame_costs_none(
+    tmp_path: Path,
+) -> None:
+    met = itertools.count()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(met) >= 4:  # those that the camera opens at its start are closed unasked
+            await read_request(reader)
+            answer(writer)
+            await writer.drain()
+        writer.close()
+
+    records = film(tmp_path / "records", serve, frames=6, fps=20)
+    assert all(record.answered for record in records)
+    assert any(record.resent for record in records)
+
+
+@pytest.mark.parametrize("part", [b"half", b""])
+def test_answer_that_breaks_off_is_a_lost_frame(tmp_path: Path, part: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + part)
         await writer.drain()
         writer.close()
 
