@@ -79,14 +79,14 @@ MUTANTS = (
     Mutant(
         name="label read apart from the session",
         file="serving/dispatch.py",
-        text="            reply = answer.result()\n",
+        text="            used_s = end.times.total_us / 1e6\n",
         replacement=(
-            "            reply = answer.result()\n"
+            "            used_s = end.times.total_us / 1e6\n"
             "            import json\n"
             "            champion = self._slot.table.champion\n"
-            "            value = json.loads(reply.body)\n"
+            "            value = json.loads(end.body)\n"
             "            value['release'] = champion.release.as_dict()\n"
-            "            reply = Reply(reply.status, json.dumps(value).encode())\n"
+            "            end = Reply(end.status, json.dumps(value).encode())\n"
         ),
         test="tests/unit/serving/test_update.py::"
         "test_answer_names_the_release_that_computed_it_across_a_switch",
@@ -185,8 +185,8 @@ MUTANTS = (
     Mutant(
         name="suspects of a batch are put together again",
         file="serving/dispatch.py",
-        text="waiting.ask.body, alone=waiting.suspect)\n",
-        replacement="waiting.ask.body)\n",
+        text="waiting.ask.body, ended, alone=waiting.suspect)\n",
+        replacement="waiting.ask.body, ended)\n",
         test="tests/unit/serving/test_line.py::"
         "test_frame_that_kills_a_batch_is_found_and_no_other_of_it_is_refused",
     ),

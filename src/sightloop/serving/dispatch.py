@@ -51,8 +51,8 @@ class _Waiting:
         kills: Workers that have died on it, and on no other.
         suspect: Whether a worker may have died on it: it is then answered alone, so that a
             frame that kills is told from those that were in the same batch.
-        worker: Who has it.
-        answer: What that one will say.
+        worker: Who has it, or had it last.
+        in_worker: Whether that one may still answer.
         alarm: Goes off at the deadline.
     """
 
@@ -67,12 +67,8 @@ class _Waiting:
     kills: int = 0
     suspect: bool = False
     worker: Worker | None = None
-    answer: asyncio.Future[Reply] | None = None
+    in_worker: bool = False
     alarm: asyncio.TimerHandle | None = None
-
-    @property
-    def in_worker(self) -> bool:
-        return self.answer is not None and not self.answer.done()
 
     def disarm(self) -> None:
         if self.alarm is not None:
@@ -233,9 +229,9 @@ class Dispatcher:
         waiting.sent_s = self._clock.monotonic_s()
         if waiting.ask.stream is not None:
             self.streams.opened(waiting.ask.stream, group, self._slot.table)
-        answer = worker.send(waiting.ask.kind, waiting.ask.body, alone=waiting.suspect)
-        waiting.worker, waiting.answer = worker, answer
-        answer.add_done_callback(partial(self._ended, waiting, group.release))
+        waiting.worker, waiting.in_worker = worker, True
+        ended = partial(self._ended, waiting, group.release)
+        worker.send(waiting.ask.kind, waiting.ask.body, ended, alone=waiting.suspect)
 
     def _deadline(self, waiting: _Waiting) -> None:
         """Nobody waits any longer; a worker that has the request is given its own time for it."""
@@ -251,24 +247,21 @@ class Dispatcher:
             emit("worker_hangs", line=self._name, pid=waiting.worker.pid)
             waiting.worker.kill()
 
-    def _ended(self, waiting: _Waiting, release: ReleaseId, answer: asyncio.Future[Reply]) -> None:
+    def _ended(self, waiting: _Waiting, release: ReleaseId, end: Reply | WorkerDiedError) -> None:
         self._running -= 1
+        waiting.in_worker = False
         if waiting.ask.stream is not None:
             self.streams.closed(waiting.ask.stream)
-        error = answer.exception()
         used_s = 0.0
-        if waiting.future.done() or error is None:
-            waiting.disarm()
-        if error is None:
-            reply = answer.result()
-            used_s = reply.times.total_us / 1e6
-            self._observe(waiting, reply, release)
-            if not waiting.future.done():
-                waiting.future.set_result(reply)
-        elif isinstance(error, WorkerDiedError):
-            self._again(waiting, error)
+        if isinstance(end, WorkerDiedError):
+            self._again(waiting, end)
         else:
-            self._fail(waiting, error)
+            used_s = end.times.total_us / 1e6
+            self._observe(waiting, end, release)
+            if not waiting.future.done():
+                waiting.future.set_result(end)
+        if waiting.future.done():
+            waiting.disarm()
         self._shares.give_back(self._name, used_s)
         self.go_on()
 

@@ -29,6 +29,12 @@ LEASES = 2
 """Requests in a worker: one that it answers, one in its socket, so that it never waits for us."""
 
 
+Ended = Callable[["Reply | WorkerDiedError"], None]
+"""Told how a request ended: the answer, or that the process ended first. The error's reason is
+`worker_died_on_frame` if on this very request, `worker_died_in_batch` if it may have been this one.
+"""
+
+
 class _Link(asyncio.Protocol):
     """The socket to a worker, as the event loop drives it."""
 
@@ -79,7 +85,7 @@ class Worker:
         self._connection = connection
         self._kill_process = kill_process
         self._ids = itertools.count(1)
-        self._open: dict[int, asyncio.Future[Reply]] = {}
+        self._open: dict[int, Ended] = {}
         self._alone: set[int] = set()
         self._result: asyncio.Future[OrderResult] | None = None
         self._drained = asyncio.Event()
@@ -133,32 +139,25 @@ class Worker:
         """How many requests may be open: those of one run, and as many behind them."""
         return LEASES * self.batch_max
 
-    def send(self, kind: Kind, body: bytes, *, alone: bool = False) -> asyncio.Future[Reply]:
+    def send(self, kind: Kind, body: bytes, ended: Ended, *, alone: bool = False) -> None:
         """Have one request answered; how many may be open is the caller's business.
 
         Args:
             kind: DETECT or INFER.
             body: The request's bytes.
+            ended: Called once, never before this returns.
             alone: Whether it may not be answered by one run with others.
-
-        Returns:
-            The answer to come. It fails with WorkerDiedError if the process ends first; the
-            reason is `worker_died_on_frame` if on this very request, `worker_died_in_batch` if it
-            may have been this one.
         """
-        assert self._loop is not None, "connect() comes first"
-        future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.alive:
-            future.set_exception(WorkerDiedError(f"worker {self.pid} has ended"))
-            return future
+            self._end_soon(ended, WorkerDiedError(f"worker {self.pid} has ended"))
+            return
         id = next(self._ids)
-        self._open[id] = future
+        self._open[id] = ended
         alone = alone or kind is not Kind.DETECT
         if alone:
             self._alone.add(id)
         self._drained.clear()
         self._send(kind, body, id=id, status=ALONE if alone else 0)
-        return future
 
     async def drained(self) -> None:
         """Wait until no request is open."""
@@ -187,37 +186,48 @@ class Worker:
         self._transport.writelines((pack(kind, body, id=id, status=status), body))
 
     def _take_in(self, data: bytes) -> None:
-        """Take every whole frame out of what has come so far."""
         self._received += data
+        answers: list[tuple[Ended, Reply]] = []
         try:
-            while len(self._received) >= HEAD.size:
-                head = unpack(self._received[: HEAD.size])
-                end = HEAD.size + head.length
-                if len(self._received) < end:
-                    return
-                body = bytes(self._received[HEAD.size : end])
-                del self._received[:end]
-                self._take(head.kind, head.id, head.status, body)
+            self._take_frames(answers)
         except (TransitionError, ValueError) as error:
             emit("worker_speaks_nonsense", pid=self.pid, error=str(error))
             self._received.clear()
             self.kill()
             self._die()
+        for ended, reply in answers:
+            ended(reply)
 
-    def _take(self, kind: Kind, id: int, status: int, body: bytes) -> None:
-        if kind is Kind.ANSWER:
-            future = self._open.pop(id, None)
-            self._alone.discard(id)
-            if future is not None and not future.done():
+    def _take_frames(self, answers: list[tuple[Ended, Reply]]) -> None:
+        """Take every whole frame out of what has come so far; answers are put into `answers`."""
+        while len(self._received) >= HEAD.size:
+            head = unpack(self._received[: HEAD.size])
+            end = HEAD.size + head.length
+            if len(self._received) < end:
+                return
+            body = bytes(self._received[HEAD.size : end])
+            del self._received[:end]
+            if head.kind is Kind.ANSWER:
                 times, rest = split_times(body)
-                future.set_result(Reply(status, rest, times))
-            if not self._open:
-                self._drained.set()
-        elif kind is Kind.STATE:
+                self._alone.discard(head.id)
+                ended = self._open.pop(head.id, None)
+                if ended is not None:
+                    answers.append((ended, Reply(head.status, rest, times)))
+                if not self._open:
+                    self._drained.set()
+            else:
+                self._take(head.kind, body)
+
+    def _take(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.STATE:
             self.began = True
             self.enter(ReleaseState(body.decode()))
         elif self._result is not None and not self._result.done():
             self._result.set_result(result_from_bytes(body))
+
+    def _end_soon(self, ended: Ended, error: WorkerDiedError) -> None:
+        assert self._loop is not None, "connect() comes first"
+        self._loop.call_soon(ended, error)
 
     def _suspects(self) -> list[int]:
         """Which open requests it can have died on.
@@ -241,10 +251,9 @@ class Worker:
             self.enter(ReleaseState.UNLOADED if stopped else ReleaseState.FAILED)
         suspects = self._suspects()
         sure = ON_FRAME if len(suspects) == 1 else IN_BATCH
-        for id, future in self._open.items():
-            if not future.done():
-                reason = sure if id in suspects else None
-                future.set_exception(WorkerDiedError(f"worker {self.pid} has ended", reason))
+        for id, ended in self._open.items():
+            reason = sure if id in suspects else None
+            self._end_soon(ended, WorkerDiedError(f"worker {self.pid} has ended", reason))
         self._open.clear()
         self._drained.set()
         if self._result is not None and not self._result.done():

@@ -134,24 +134,23 @@ def test_pool_of_a_network_with_several_threads_keeps_normal_priority(
         assert detector.update("1.1.0").switched
         after = settled_nice_of_threads(but=barrier.ids)
     assert barrier.nice == {19}
-    # What is more by now is the pool of the new champion.
-    assert len(after) > len(before)
-    assert 19 not in after
+    assert set(after) - set(before), "the pool of the new champion has a thread of its own"
+    assert 19 not in after.values()
 
 
-def settled_nice_of_threads(*, but: set[int]) -> list[int]:
+def settled_nice_of_threads(*, but: set[int]) -> dict[int, int]:
     """Levels once the loaders of earlier updates have ended; a pool at theirs never would."""
     deadline_s = CLOCK.monotonic_s() + 10
-    while 19 in (levels := nice_of_threads(but=but)) and CLOCK.monotonic_s() < deadline_s:
+    while 19 in (levels := nice_of_threads(but=but)).values() and CLOCK.monotonic_s() < deadline_s:
         CLOCK.sleep_s(0.01)
     return levels
 
 
-def nice_of_threads(*, but: set[int]) -> list[int]:
-    found = []
+def nice_of_threads(*, but: set[int]) -> dict[int, int]:
+    found = {}
     for id in {int(name) for name in os.listdir("/proc/self/task")} - but:
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            found.append(os.getpriority(os.PRIO_PROCESS, id))
+            found[id] = os.getpriority(os.PRIO_PROCESS, id)
     return found
 
 

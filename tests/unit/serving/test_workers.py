@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sightloop.errors import WorkerDiedError
+from sightloop.serving.asking import Reply
 from sightloop.serving.order import Order
 from sightloop.serving.wire import Kind
 from sightloop.serving.workers import IN_BATCH, ON_FRAME, Worker
@@ -25,11 +26,26 @@ def run(body: Callable[[ScriptedWorkers, Worker, list[Worker]], Awaitable[None]]
     asyncio.run(main())
 
 
+def ask(worker: Worker, kind: Kind, *, alone: bool = False) -> asyncio.Future[Reply]:
+    """One request, its end as a future."""
+    future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def ended(end: Reply | WorkerDiedError) -> None:
+        if isinstance(end, WorkerDiedError):
+            future.set_exception(end)
+        else:
+            future.set_result(end)
+
+    worker.send(kind, b"frame", ended, alone=alone)
+    assert not future.done()
+    return future
+
+
 def test_death_blames_the_oldest_open_request_alone() -> None:
     async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
         source.script = Script(hold=asyncio.Event())
         await worker.carry_out(ORDER)
-        open_ = [worker.send(Kind.DETECT, b"frame") for _ in range(3)]
+        open_ = [ask(worker, Kind.DETECT) for _ in range(3)]
         await asyncio.sleep(0)
         source.die(worker.pid)
         errors = await asyncio.gather(*open_, return_exceptions=True)
@@ -48,7 +64,7 @@ def died_on(
     async def body(source: ScriptedWorkers, worker: Worker, dead: list[Worker]) -> None:
         source.script = Script(hold=asyncio.Event(), batch_max=batch_max)
         await worker.carry_out(ORDER)
-        open_ = [worker.send(kind, b"frame", alone=alone) for kind, alone in requests]
+        open_ = [ask(worker, kind, alone=alone) for kind, alone in requests]
         await asyncio.sleep(0)
         source.die(worker.pid)
         errors = await asyncio.gather(*open_, return_exceptions=True)
@@ -97,7 +113,7 @@ def test_dead_worker_takes_no_request() -> None:
         while not dead:
             await asyncio.sleep(0.001)
         with pytest.raises(WorkerDiedError):
-            await worker.send(Kind.DETECT, b"frame")
+            await ask(worker, Kind.DETECT)
 
     run(body)
 
