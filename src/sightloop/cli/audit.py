@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ import typer
 from sightloop.cli.access_options import CaFile, TokenFile, client_for
 
 EXIT_BROKEN = 3
+_UNNAMED = {"rollback": "previous"}
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def audit(
@@ -39,10 +42,17 @@ def audit(
 
 def _from_workspace(workspace: Path, last: int) -> dict[str, Any]:
     from sightloop._support.database import open_sqlite
-    from sightloop.config.workspace import open_workspace
+    from sightloop.config.workspace import Workspace
+    from sightloop.errors import WorkspaceError
     from sightloop.serving.audit import AuditStore, audit_as_dict
 
-    engine = open_sqlite(open_workspace(workspace).serving_database)
+    database = Workspace(workspace).serving_database
+    if not database.is_file():
+        raise WorkspaceError(
+            f"workspace {workspace}: expected the database of a server, found no {database.name}; "
+            "name the server's workspace, or ask the server with --url"
+        )
+    engine = open_sqlite(database)
     try:
         return audit_as_dict(AuditStore(engine).entries(), last=last)
     finally:
@@ -51,7 +61,7 @@ def _from_workspace(workspace: Path, last: int) -> dict[str, Any]:
 
 def _print(found: dict[str, Any]) -> None:
     for entry in found["entries"]:
-        target = entry["release"] or entry["target"] or "previous"
+        target = entry["release"] or entry["target"] or _UNNAMED.get(entry["action"], "-")
         role = f" ({entry['role']})" if entry["role"] else ""
         who = f"{entry['who']}{role} from {entry['address']}"
         action = f"{entry['action']} {entry['line']}"
@@ -64,4 +74,5 @@ def _print(found: dict[str, Any]) -> None:
 
 def _shown(text: str) -> str:
     """An order's words on a terminal: without what would steer it."""
-    return "".join(char if char.isprintable() else "?" for char in text[:60])
+    short = _DIGEST.sub(r"\1", text)
+    return "".join(char if char.isprintable() else "?" for char in short[:60])

@@ -25,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATH: Final = "/v1/detect"
+_KEYS: Final = frozenset({"line", "stream", "timeout_ms"})
 _STREAM_LENGTH_MAX: Final = 256
 _JSON: Final = (b"content-type", b"application/json")
 
@@ -123,6 +124,11 @@ def read_query(text: bytes) -> tuple[str | None, str | None, float | None]:
     if not text:
         return None, None, None
     values = parse_qs(text.decode("latin-1"))
+    unknown = sorted(set(values) - _KEYS)
+    if unknown:
+        raise ProtocolError(
+            f"query: expected {', '.join(sorted(_KEYS))}, found {unknown[0][:40]!r}; correct it"
+        )
     line = values.get("line", [None])[0]
     stream = values.get("stream", [None])[0]
     if stream is not None and len(stream) > _STREAM_LENGTH_MAX:

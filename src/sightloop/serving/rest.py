@@ -18,6 +18,7 @@ from sightloop.serving.access_rest import SAYS_BEARER, asks, enter_data
 from sightloop.serving.admin_rest import build_admin
 from sightloop.serving.adminplane import AdminPlane
 from sightloop.serving.dataplane import DataPlane
+from sightloop.serving.detect_path import read_query
 from sightloop.serving.docs_rest import add_docs_page
 from sightloop.serving.doorkeeper import Doorkeeper
 from sightloop.serving.request_rest import (
@@ -84,6 +85,7 @@ def _data(data: DataPlane, keeper: Doorkeeper, limits: BodyLimits) -> APIRouter:
         ),
     ) -> Response:
         enter_data(keeper, request)
+        read_query(request.scope["query_string"])  # refuses names that nobody reads
         timeout_s = None if timeout_ms is None else timeout_ms / 1000
         with limits.open_bytes.share() as share:
             image = await read_body(request, limits, share)

@@ -80,6 +80,11 @@ def decode_image(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> NDArr
         _check_png(data, limits)
     elif data.startswith(b"BM"):
         _check_bmp(data, limits)
+    elif data.startswith(b"--"):
+        raise _undecodable(
+            "expected the bytes of a JPEG, PNG or BMP, found a form; send the file itself "
+            "(curl --data-binary @FILE)"
+        )
     else:
         raise _undecodable(f"expected JPEG, PNG or BMP, found bytes {data[:8].hex(' ')}")
     return _decode_with_opencv(data)

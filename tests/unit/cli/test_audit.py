@@ -55,6 +55,32 @@ def test_log_that_was_changed_ends_with_exit_code_3(tmp_path: Path) -> None:
 
 
 def test_workspace_without_orders_has_an_empty_log(tmp_path: Path) -> None:
+    write(tmp_path, 0)
     done = run(tmp_path, "--json")
     assert done.exit_code == 0
     assert json.loads(done.output)["length"] == 0
+
+
+def test_workspace_of_no_server_is_refused_and_not_made(tmp_path: Path) -> None:
+    done = run(tmp_path / "misspelt")
+    assert done.exit_code != 0
+    assert "chain holds" not in done.output
+    assert not (tmp_path / "misspelt").exists()
+
+
+def test_releases_are_shown_by_the_beginning_of_their_digest(tmp_path: Path) -> None:
+    engine = open_sqlite(tmp_path / "serving.db")
+    entry = AuditEntry(
+        at="now",
+        who="ops",
+        role="operate",
+        address="10.0.0.7",
+        action="update",
+        line="plate",
+        target="ab" * 32,
+        outcome="switched",
+        release="1.2.0 " + "ab" * 32,
+    )
+    AuditStore(engine).append(entry)
+    engine.dispose()
+    assert run(tmp_path).output.splitlines()[0].endswith("1.2.0 " + "ab" * 6)

@@ -97,7 +97,15 @@ def test_query_is_read(query: bytes, found: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [b"timeout_ms=soon", b"timeout_ms=-1", b"timeout_ms=nan", b"stream=" + b"x" * 300]
+    "query",
+    [
+        b"timeout_ms=soon",
+        b"timeout_ms=-1",
+        b"timeout_ms=nan",
+        b"stream=" + b"x" * 300,
+        b"strem=left",
+        b"line=weld&timeout=5",
+    ],
 )
 def test_query_that_cannot_be_is_refused(query: bytes) -> None:
     with pytest.raises(ProtocolError, match="expected"):

@@ -142,6 +142,11 @@ def test_other_bytes_are_refused_as_undecodable(data: bytes) -> None:
     assert _reason(data) == "image_undecodable"
 
 
+def test_form_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ImageError, match="--data-binary"):
+        decode_image(b'--boundary\r\nContent-Disposition: form-data; name="image"\r\n\r\n')
+
+
 @pytest.mark.usefixtures("no_decoder")
 def test_too_many_bytes_are_refused_unread() -> None:
     assert _reason(bytes(101), DecodeLimits(bytes_max=100)) == "image_too_large"
