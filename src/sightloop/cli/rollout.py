@@ -42,10 +42,9 @@ def start(
 ) -> None:
     """Prove RELEASE beside the running one and switch to it if every gate passes."""
     from sightloop.app.locate import locate_release
-    from sightloop.config.workspace import open_workspace
+    from sightloop.config.workspace import Workspace as Place
 
-    place = open_workspace(workspace)
-    bundle = locate_release(place, release, line=line)
+    bundle = locate_release(Place(workspace.resolve()), release, line=line)
     access = partial(client_for, url, token_file, ca_file)
     with access() as client:
         with said_to_go_on(line), _state_shown(line, access):

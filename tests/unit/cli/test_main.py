@@ -56,7 +56,7 @@ def test_interrupt_ends_with_the_shells_code(monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sightloop.config.workspace.open_workspace", interrupted)
+    monkeypatch.setattr("sightloop.app.locate.locate_release", interrupted)
     assert end_of(monkeypatch, "rollout", "start", "plate", "1.0.0") == 130
 
 

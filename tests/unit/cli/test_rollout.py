@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from sightloop.cli.main import app
 from sightloop.cli.rollout import digest_in, repeated, said_to_go_on
 from sightloop.errors import ReleaseNotFoundError, ServerUnreachableError
 
@@ -65,3 +68,13 @@ def test_interrupted_wait_says_that_the_order_goes_on(capsys: pytest.CaptureFixt
 def test_what_the_block_raises_goes_through() -> None:
     with pytest.raises(KeyboardInterrupt), repeated(lambda: None, every_s=0.001):
         raise KeyboardInterrupt
+
+
+def test_order_from_a_folder_without_a_workspace_makes_none(tmp_path: Path) -> None:
+    absent = tmp_path / ".sightloop"
+    done = CliRunner().invoke(
+        app, ["rollout", "start", "plate", "1.0.0", "--workspace", str(absent)]
+    )
+    assert done.exit_code != 0
+    assert isinstance(done.exception, ReleaseNotFoundError)
+    assert not absent.exists()
