@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -305,6 +306,30 @@ def test_two_threads_run_candidate_and_champion_at_the_same_time(
     trial.run({}, threads=2)
     assert met
     assert all(met)  # one thread alone begins with the champion and would wait in vain
+
+
+def test_second_thread_has_the_priority_of_the_first(bundles: tuple[Bundle, Bundle]) -> None:
+    trial = _Trial(*bundles)
+    detect = trial.candidate.detect
+    nice: dict[int, int] = {}
+    both = threading.Barrier(2)
+
+    def noted(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        id = threading.get_native_id()
+        if id not in nice:
+            nice[id] = os.getpriority(os.PRIO_PROCESS, id)
+            both.wait(timeout=10)  # neither thread does all of the work
+        return detect(frame, score_threshold=score_threshold)
+
+    def load() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        trial.run({}, threads=2)
+
+    trial.candidate.detect = noted  # type: ignore[method-assign]
+    loader = threading.Thread(target=load)
+    loader.start()
+    loader.join()
+    assert list(nice.values()) == [19, 19]
 
 
 def test_failing_champion_stops_both_threads(bundles: tuple[Bundle, Bundle]) -> None:
