@@ -119,6 +119,7 @@ def test_full_disk_is_reported_and_refuses_as_before(tmp_path: Path) -> None:
         (None, Role.READ, None, None),
         (f"Bearer {SECRET}", Role.READ, None, None),
     ],
+    ids=["no token", "wrong token", "role too low", "look without a token", "look"],
 )
 def test_door_notes_orders_and_no_looks(
     header: str | None, needed: Role, order: Order | None, noted: tuple[str, str] | None
