@@ -79,14 +79,14 @@ MUTANTS = (
     Mutant(
         name="label read apart from the session",
         file="serving/dispatch.py",
-        text="            used_s = end.times.total_us / 1e6\n",
+        text="                used_s = end.times.total_us / 1e6\n",
         replacement=(
-            "            used_s = end.times.total_us / 1e6\n"
-            "            import json\n"
-            "            champion = self._slot.table.champion\n"
-            "            value = json.loads(end.body)\n"
-            "            value['release'] = champion.release.as_dict()\n"
-            "            end = Reply(end.status, json.dumps(value).encode())\n"
+            "                used_s = end.times.total_us / 1e6\n"
+            "                import json\n"
+            "                champion = self._slot.table.champion\n"
+            "                value = json.loads(end.body)\n"
+            "                value['release'] = champion.release.as_dict()\n"
+            "                end = Reply(end.status, json.dumps(value).encode())\n"
         ),
         test="tests/unit/serving/test_update.py::"
         "test_answer_names_the_release_that_computed_it_across_a_switch",

@@ -128,6 +128,8 @@ class _BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+            if isinstance(cycle.body, bytes):  # it grows: not copied with every part
+                cycle.body = bytearray(cycle.body)
             super().on_body(body)
             return
         cycle.body = body  # type: ignore[assignment]  # all of it, mostly: not copied twice

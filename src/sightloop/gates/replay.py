@@ -12,8 +12,8 @@ takes the frames from its own end. Which frames decide what does not depend on w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from threading import Lock
@@ -162,15 +162,23 @@ def replay(
         ImageError: A calibration frame does not decode.
     """
     runs = _Runs(candidate, opponent, race, stopwatch, _plan(calibration, opponent))
-    if threads == 1:
-        runs.pairs()
+    with ExitStack() as stack:
+        pairs = _begun(runs.pairs, stack) if threads > 1 else None
+        if pairs is None:
+            runs.pairs()
         runs.alone()
-    else:
-        with ThreadPoolExecutor(1, "gates") as second:
-            pairs = second.submit(runs.pairs)
-            runs.alone()
+    if pairs is not None:
         pairs.result()
     return runs.result()
+
+
+def _begun(work: Callable[[], None], stack: ExitStack) -> Future[None] | None:
+    """Begin on a second thread; None where the memory bound of a trial leaves no room for one."""
+    second = stack.enter_context(ThreadPoolExecutor(1, "gates"))
+    try:
+        return second.submit(work)
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,13 +265,13 @@ class _Runs:
                     else:
                         self._close_champion()
                         self._run_alone(visit)
-                for visit in self.visits:
-                    if self._unknown(visit) and not self.failed:
-                        self._hold_champion(visit, self._run_champion(visit.decode())[0])
                 for visit in cycle(self.visits):  # fewer frames than the comparison needs
                     if not self._race_goes_on:
                         break
                     self._run_both(visit)
+                for visit in self.visits:  # last: a pair may have thrown away what was known
+                    if self._unknown(visit) and not self.failed:
+                        self._hold_champion(visit, self._run_champion(visit.decode())[0])
             finally:
                 self._close_champion()
 

@@ -60,6 +60,8 @@ class _Prepared:
 class LoadedRelease:
     """A release that answers. One thread at a time calls it.
 
+    On the CPU with one thread a run, several may: a trial does (docs/adr/0015).
+
     Attributes:
         manifest: What the release says of itself.
         digest: SHA-256 of its manifest's bytes.

@@ -67,7 +67,7 @@ def runtime_version() -> str:
 
 
 class OnnxBackend:
-    """One ONNX Runtime session. One thread at a time calls `run`."""
+    """One ONNX Runtime session. Several threads may call `run` at a time."""
 
     def __init__(self, session: Any, contract: ModelContract) -> None:
         self._session = session

@@ -253,17 +253,19 @@ class Dispatcher:
         if waiting.ask.stream is not None:
             self.streams.closed(waiting.ask.stream)
         used_s = 0.0
-        if isinstance(end, WorkerDiedError):
-            self._again(waiting, end)
-        else:
-            used_s = end.times.total_us / 1e6
-            self._observe(waiting, end, release)
-            if not waiting.future.done():
-                waiting.future.set_result(end)
-        if waiting.future.done():
-            waiting.disarm()
-        self._shares.give_back(self._name, used_s)
-        self.go_on()
+        try:
+            if isinstance(end, WorkerDiedError):
+                self._again(waiting, end)
+            else:
+                used_s = end.times.total_us / 1e6
+                self._observe(waiting, end, release)
+                if not waiting.future.done():
+                    waiting.future.set_result(end)
+        finally:
+            if waiting.future.done():
+                waiting.disarm()
+            self._shares.give_back(self._name, used_s)
+            self.go_on()
 
     def _again(self, waiting: _Waiting, error: WorkerDiedError) -> None:
         waiting.kills += error.reason == ON_FRAME
@@ -273,14 +275,23 @@ class Dispatcher:
         if waiting.kills < _KILLS_MAX:
             self._queue.add(waiting)
             return
-        self._keep_frame(waiting.ask.body)
+        kept = self._kept(waiting)
         self._fail(
             waiting,
             FrameKillsWorkerError(
-                f"two workers of line {self._name} ended on this image; it is kept in "
-                "the workspace under frames/ and not tried again"
+                f"two workers of line {self._name} ended on this image; it is {kept} and not tried "
+                "again"
             ),
         )
+
+    def _kept(self, waiting: _Waiting) -> str:
+        """Keep a frame that ends workers; says where."""
+        try:
+            self._keep_frame(waiting.ask.body)
+        except (OSError, SightloopError) as error:
+            emit("frame_not_kept", line=self._name, error=str(error))
+            return "not kept (the disk refused it)"
+        return "kept in the workspace under frames/"
 
     def _observe(self, waiting: _Waiting, reply: Reply, release: ReleaseId) -> None:
         now_s = self._clock.monotonic_s()

@@ -183,7 +183,8 @@ class Worker:
 
     def _send(self, kind: Kind, body: bytes = b"", *, id: int = 0, status: int = 0) -> None:
         assert self._transport is not None, "connect() comes first"
-        self._transport.writelines((pack(kind, body, id=id, status=status), body))
+        head = pack(kind, body, id=id, status=status)
+        self._transport.writelines((head, body) if body else (head,))
 
     def _take_in(self, data: bytes) -> None:
         self._received += data

@@ -308,6 +308,50 @@ def test_two_threads_run_candidate_and_champion_at_the_same_time(
     assert all(met)  # one thread alone begins with the champion and would wait in vain
 
 
+@pytest.mark.parametrize("wrong", range(8))
+def test_kept_answer_that_turns_out_wrong_late_is_computed_again_like_all_others(
+    bundles: tuple[Bundle, Bundle], wrong: int
+) -> None:
+    trial = _Trial(*bundles)
+    trial.ours, trial.its = trial.ours[:8], trial.its[:8]
+    truth = _truth(trial.champion.release, trial.its)
+    key = trial.its[wrong].key
+    score = np.nextafter(truth[key].scores, np.float32(0))
+    known = truth | {key: replace(truth[key], scores=score)}
+    candidate, champion = trial.candidate.detect, trial.champion.detect
+    answered: list[int] = []
+    all_answered = threading.Event()
+
+    def counted(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        found = candidate(frame, score_threshold=score_threshold)
+        answered.append(1)
+        if len(answered) == len(trial.ours) - 1:  # but the one that waits for the champion
+            all_answered.set()
+        return found
+
+    def late(frame: NDArray[np.uint8], *, score_threshold: float | None = None) -> Detections:
+        assert all_answered.wait(timeout=10)  # the pairs come when no frame is left
+        return champion(frame, score_threshold=score_threshold)
+
+    trial.candidate.detect = counted  # type: ignore[method-assign]
+    trial.champion.detect = late  # type: ignore[method-assign]
+    found = trial.run(known, threads=2)
+    # Two frames are in no pair: nobody can know what is wrong with them.
+    assert _equal(found.champion, truth if found.champion_computed else known)
+
+
+def test_trial_without_room_for_a_second_thread_goes_on_with_one(
+    bundles: tuple[Bundle, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    trial = _Trial(*bundles)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    found = trial.run({}, threads=2)
+    assert (found.candidate_runs, found.champion_runs) == (FRAMES, FRAMES + 1)
+
+
 def test_second_thread_has_the_priority_of_the_first(bundles: tuple[Bundle, Bundle]) -> None:
     trial = _Trial(*bundles)
     detect = trial.candidate.detect

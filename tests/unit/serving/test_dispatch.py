@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sightloop.errors import DeadlineExceededError, OverloadedError, ReleaseNotFoundError
+from sightloop.errors import (
+    DeadlineExceededError,
+    FrameKillsWorkerError,
+    OverloadedError,
+    ReleaseNotFoundError,
+)
 from sightloop.serving.asking import Ask
 from sightloop.serving.workers import LEASES
 from sightloop.testing.scripted_line import CONFIG, ScriptedLine, release_of, scripted_line, until
-from sightloop.testing.scripted_worker import Script
+from sightloop.testing.scripted_worker import POISON, Script
 
 
 def run(
@@ -247,3 +252,18 @@ def test_worker_that_answers_late_but_in_its_own_time_is_left_alone(tmp_path: Pa
         assert it.workers.killed == []
 
     run(tmp_path, body, timeout_s=0.3)
+
+
+def test_frame_that_kills_is_refused_at_once_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    async def body(it: ScriptedLine) -> None:
+        def full(image: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        it.line.dispatcher._keep_frame = full
+        with pytest.raises(FrameKillsWorkerError, match="not kept"):
+            await answer(it, Ask(POISON))
+        await until(lambda: it.line.slot.table.answering is not None)
+        assert it.line.dispatcher._shares._running == 0
+        assert await answer(it, Ask(b"frame")) == "1.0.0"
+
+    run(tmp_path, body)
